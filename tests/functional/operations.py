@@ -1,0 +1,113 @@
+"""Every operation with arguments to call it: what is true of all of them is tested over this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.libraries import Lib
+from xlenet.functional import batchnorm, conv2d, linear, maxpool2d, relu, softmax_cross_entropy
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation at one point.
+
+    Attributes:
+        name: How its errors begin.
+        shapes: The floating arguments, in forward's order, by name.
+        bare_forward: The library's function.
+        bare_backward: The library's way back.
+        options: What forward takes beside arrays.
+        constants: Integer arguments behind the floating ones.
+        positive: Names of arguments that must be above zero.
+    """
+
+    name: str
+    shapes: dict[str, tuple[int, ...]]
+    bare_forward: Callable[..., tuple[Any, Any]]
+    bare_backward: Callable[..., Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, list[int]] = field(default_factory=dict)
+    positive: tuple[str, ...] = ()
+
+    def draw(self, rng: np.random.Generator, dtype: str = "float64") -> dict[str, np.ndarray]:
+        """Host arrays for forward, in its order."""
+        drawn = {}
+        for name, shape in self.shapes.items():
+            values = rng.standard_normal(shape)
+            drawn[name] = (np.abs(values) + 0.5 if name in self.positive else values).astype(dtype)
+        return drawn | {name: np.array(values) for name, values in self.constants.items()}
+
+    def forward(self, *arrays: Any, work: Any = None) -> tuple[Any, Any]:
+        return self.bare_forward(*arrays, **self.options, work=work)
+
+    def gradients(self, dy: Any, cache: Any, work: Any = None) -> list[Any]:
+        """What backward returns, as a list."""
+        result = self.bare_backward(dy, cache, work=work)
+        return list(result) if isinstance(result, tuple) else [result]
+
+    def draw_dy(self, rng: np.random.Generator, lib: Lib, y: Any, dtype: str = "float64") -> np.ndarray:
+        return np.asarray(rng.standard_normal(lib.to_numpy(y).shape)).astype(dtype)
+
+
+_norm4 = {"x": (3, 2, 4, 5), "weight": (2,), "bias": (2,)}
+_norm2 = {"x": (5, 3), "weight": (3,), "bias": (3,)}
+_statistics4 = _norm4 | {"running_mean": (2,), "running_var": (2,)}
+
+_training = (batchnorm.forward_training, batchnorm.backward_training)
+_evaluation = (batchnorm.forward_evaluation, batchnorm.backward_evaluation)
+
+OPERATIONS = {
+    "conv2d": Operation(
+        "conv2d",
+        {"x": (3, 2, 5, 6), "weight": (4, 2, 3, 2), "bias": (4,)},
+        conv2d.forward,
+        conv2d.backward,
+        {"stride": (2, 1), "padding": "SAME"},
+    ),
+    "conv2d without padding": Operation(
+        "conv2d", {"x": (3, 2, 5, 6), "weight": (4, 2, 3, 2), "bias": (4,)}, conv2d.forward, conv2d.backward
+    ),
+    "conv2d one by one": Operation(
+        "conv2d", {"x": (2, 3, 4, 4), "weight": (2, 3, 1, 1), "bias": (2,)}, conv2d.forward, conv2d.backward
+    ),
+    "maxpool2d": Operation(
+        "maxpool2d",
+        {"x": (3, 2, 6, 7)},
+        maxpool2d.forward,
+        maxpool2d.backward,
+        {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": True},
+    ),
+    "maxpool2d one by one": Operation(
+        "maxpool2d", {"x": (3, 2, 4, 4)}, maxpool2d.forward, maxpool2d.backward, {"kernel": 1}
+    ),
+    "batchnorm in training": Operation("batchnorm", _norm4, *_training),
+    "batchnorm in training, 2-D": Operation("batchnorm", _norm2, *_training),
+    "batchnorm in evaluation": Operation("batchnorm", _statistics4, *_evaluation, positive=("running_var",)),
+    "linear": Operation("linear", {"x": (5, 3), "weight": (4, 3), "bias": (4,)}, linear.forward, linear.backward),
+    "relu": Operation("relu", {"x": (3, 2, 4, 5)}, relu.forward, relu.backward),
+    "softmax_cross_entropy": Operation(
+        "softmax_cross_entropy",
+        {"logits": (4, 3)},
+        softmax_cross_entropy.forward,
+        softmax_cross_entropy.backward,
+        constants={"labels": [0, 2, 2, 1]},
+    ),
+}
+
+each_operation = pytest.mark.parametrize("op", OPERATIONS.values(), ids=OPERATIONS.keys())
+
+# Every argument of every operation, as (operation, its position, its name).
+each_argument = pytest.mark.parametrize(
+    ("op", "position"),
+    [
+        pytest.param(op, position, id=f"{label}-{name}")
+        for label, op in OPERATIONS.items()
+        for position, name in enumerate([*op.shapes, *op.constants])
+    ],
+)

@@ -1,0 +1,308 @@
+"""Convolution by whatever lowering: against loops, against differences, and where peers went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import oracles
+from tests.functional.cases import WINDOWS, Window, each_window
+from tests.functional.messages import message
+from tests.functional.test_windows import windows
+from tests.gradcheck import check_gradients
+from tests.layouts import LAYOUTS
+from tests.libraries import Lib
+from xlenet.functional import conv2d
+from xlenet.functional.windows import img2col
+
+TOLERANCE = {"float32": {"rtol": 1e-4, "atol": 1e-5}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
+
+
+def draw(rng: np.random.Generator, case: Window, filters: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, weight, bias."""
+    kernel, _, _ = case.explicit
+    weight = rng.standard_normal((filters, case.x_shape[1], *kernel))
+    return rng.standard_normal(case.x_shape), weight, rng.standard_normal(filters)
+
+
+def draw_dy(rng: np.random.Generator, case: Window, filters: int = 3) -> np.ndarray:
+    return rng.standard_normal((case.x_shape[0], filters, *case.out_size))
+
+
+# ==== against loops ====
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_window
+def test_forward_and_gradients_against_loops(lib: Lib, rng: np.random.Generator, case: Window, dtype: str) -> None:
+    x, weight, bias = (a.astype(dtype).astype(np.float64) for a in draw(rng, case))
+    dy = draw_dy(rng, case).astype(dtype).astype(np.float64)
+    _, stride, pads = case.explicit
+    y, cache = conv2d.forward(*(lib.asarray(a, dtype) for a in (x, weight, bias)), case.stride, case.padding)
+    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads), dtype=dtype, **TOLERANCE[dtype])
+    gradients = conv2d.backward(lib.asarray(dy, dtype), cache)
+    for actual, expected in zip(gradients, oracles.conv2d_gradients(x, weight, dy, stride, pads), strict=True):
+        lib.assert_close(actual, expected, dtype=dtype, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "padding"),
+    [
+        ((2, 1, 28, 28), (6, 1, 5, 5), "SAME"),
+        ((2, 6, 14, 14), (16, 6, 5, 5), "VALID"),
+        ((2, 16, 5, 5), (120, 16, 5, 5), "VALID"),
+        ((1, 1, 32, 32), (6, 1, 5, 5), "VALID"),
+    ],
+    ids=["conv1", "conv2", "conv3", "conv1 of 32x32"],
+)
+def test_the_convolutions_of_LeNet5(
+    lib: Lib, rng: np.random.Generator, x_shape: Any, w_shape: Any, padding: str
+) -> None:
+    case = Window(x_shape, w_shape[2:], 1, padding)
+    x, weight, bias = draw(rng, case, w_shape[0])
+    dy = draw_dy(rng, case, w_shape[0])
+    _, stride, pads = case.explicit
+    y, cache = conv2d.forward(*map(lib.asarray, (x, weight, bias)), padding=padding)
+    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads))
+    for actual, expected in zip(
+        conv2d.backward(lib.asarray(dy), cache), oracles.conv2d_gradients(x, weight, dy, stride, pads), strict=True
+    ):
+        lib.assert_close(actual, expected)
+
+
+def test_it_is_the_product_with_img2col(lib: Lib, rng: np.random.Generator) -> None:
+    """The user's matrix and the lowering in use are one convolution."""
+    case = WINDOWS["not square at all"]
+    x, weight, _ = draw(rng, case)
+    cols = lib.to_numpy(img2col(lib.asarray(x), case.kernel, case.stride, case.padding))
+    rows = cols @ weight.reshape(weight.shape[0], -1).T
+    expected = np.moveaxis(rows.reshape(case.x_shape[0], *case.out_size, -1), -1, 1)
+    y, _ = conv2d.forward(lib.asarray(x), lib.asarray(weight), None, case.stride, case.padding)
+    lib.assert_close(y, expected)
+
+
+def test_the_kernel_is_not_flipped(lib: Lib) -> None:
+    x = lib.asarray([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]]])
+    weight = lib.asarray([[[[1.0, 10.0], [100.0, 1000.0]]]])
+    lib.assert_equal(conv2d.forward(x, weight)[0], [[[[5421.0, 6532.0], [8754.0, 9865.0]]]])
+
+
+def test_many_channels_and_filters(lib: Lib, rng: np.random.Generator) -> None:
+    case = Window((2, 11, 6, 5), (2, 3), (1, 2), ((1, 0), (0, 2)))
+    x, weight, bias = draw(rng, case, filters=13)
+    dy = draw_dy(rng, case, filters=13)
+    _, stride, pads = case.explicit
+    y, cache = conv2d.forward(*map(lib.asarray, (x, weight, bias)), case.stride, case.padding)
+    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads))
+    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads)
+    for actual, wanted in zip(conv2d.backward(lib.asarray(dy), cache), expected, strict=True):
+        lib.assert_close(actual, wanted)
+
+
+@pytest.mark.parametrize("n", [31, 32, 33, 65])
+def test_batches_of_any_size(lib: Lib, rng: np.random.Generator, n: int) -> None:
+    """Sizes around those at which an implementation may cut a batch into pieces."""
+    case = Window((n, 1, 4, 3), 2, 1, "SAME")
+    x, weight, bias = draw(rng, case, filters=2)
+    dy = draw_dy(rng, case, filters=2)
+    _, stride, pads = case.explicit
+    y, cache = conv2d.forward(*map(lib.asarray, (x, weight, bias)), case.stride, case.padding)
+    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads))
+    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads)
+    for actual, wanted in zip(conv2d.backward(lib.asarray(dy), cache), expected, strict=True):
+        lib.assert_close(actual, wanted)
+
+
+# ==== against differences ====
+
+
+@pytest.mark.parametrize(
+    "name", ["not square at all", "stride beyond the kernel", "SAME even kernel, stride 3", "padding beyond the kernel"]
+)
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_gradient_by_random_projection(lib: Lib, rng: np.random.Generator, name: str, with_bias: bool) -> None:
+    case = WINDOWS[name]
+    x, weight, bias = draw(rng, case)
+    inputs = {"x": x, "weight": weight} | ({"bias": bias} if with_bias else {})
+
+    def forward(x: Any, weight: Any, bias: Any = None) -> tuple[Any, Any]:
+        return conv2d.forward(x, weight, bias, case.stride, case.padding)
+
+    def backward(dy: Any, cache: Any) -> dict[str, Any]:
+        return dict(zip(inputs, conv2d.backward(dy, cache), strict=False))
+
+    check_gradients(lib, f"conv2d, {name}", forward, backward, inputs, rng)
+
+
+# ==== where peers went wrong ====
+
+
+def test_dweight_and_dbias_are_not_divided_by_the_batch(lib: Lib, rng: np.random.Generator) -> None:
+    """The same image twice is twice the gradient: the loss divides, once."""
+    x, weight, dy = (rng.standard_normal(shape) for shape in [(1, 2, 5, 4), (3, 2, 2, 2), (1, 3, 4, 3)])
+    bias = np.zeros(3)
+
+    def gradients(copies: int) -> list[np.ndarray]:
+        _, cache = conv2d.forward(lib.asarray(np.tile(x, (copies, 1, 1, 1))), lib.asarray(weight), lib.asarray(bias))
+        _, dweight, dbias = conv2d.backward(lib.asarray(np.tile(dy, (copies, 1, 1, 1))), cache)
+        return [lib.to_numpy(dweight), lib.to_numpy(dbias)]
+
+    for once, thrice in zip(gradients(1), gradients(3), strict=True):
+        np.testing.assert_allclose(thrice, 3 * once, rtol=1e-12)
+
+
+def test_SAME_with_stride_1_keeps_the_size_even_for_even_kernels(lib: Lib, rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((2, 1, 5, 6)), rng.standard_normal((1, 1, 2, 4))
+    y, _ = conv2d.forward(lib.asarray(x), lib.asarray(weight), padding="SAME")
+    assert y.shape == (2, 1, 5, 6)
+    # The extra row is at the bottom, the extra column at the right: pads ((0, 1), (1, 2)).
+    lib.assert_close(y, oracles.conv2d(x, weight, None, (1, 1), ((0, 1), (1, 2))))
+
+
+def test_SAME_with_stride_gives_in_over_stride_rounded_up(lib: Lib, rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((1, 1, 7, 10)), rng.standard_normal((1, 1, 3, 2))
+    y, _ = conv2d.forward(lib.asarray(x), lib.asarray(weight), stride=(2, 3), padding="SAME")
+    assert y.shape == (1, 1, 4, 4)
+    lib.assert_close(y, oracles.conv2d(x, weight, None, (2, 3), ((1, 1), (0, 1))))
+
+
+def test_pixels_that_no_window_covers_have_gradient_zero(lib: Lib, rng: np.random.Generator) -> None:
+    """Stride 3 with a kernel of 2 reads rows and columns 0, 1, 3, 4 of 7: the others take no part."""
+    x, weight = rng.standard_normal((2, 1, 7, 7)), rng.standard_normal((2, 1, 2, 2))
+    y, cache = conv2d.forward(lib.asarray(x), lib.asarray(weight), stride=3)
+    dx = lib.to_numpy(conv2d.backward(lib.asarray(np.ones(y.shape)), cache)[0])
+    assert np.all(dx[:, :, [2, 5, 6]] == 0)
+    assert np.all(dx[:, :, :, [2, 5, 6]] == 0)
+    assert np.all(dx[:, :, [0, 1, 3, 4]][:, :, :, [0, 1, 3, 4]] != 0)
+
+
+# ==== what is not asked for is not computed ====
+
+
+@pytest.mark.parametrize("need_dx", [True, False])
+@pytest.mark.parametrize("need_dweight", [True, False])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_only_the_gradients_asked_for(
+    lib: Lib, rng: np.random.Generator, need_dx: bool, need_dweight: bool, with_bias: bool
+) -> None:
+    case = WINDOWS["not square at all"]
+    x, weight, bias = draw(rng, case)
+    dy = draw_dy(rng, case)
+    _, stride, pads = case.explicit
+    given_bias = lib.asarray(bias) if with_bias else None
+    _, cache = conv2d.forward(lib.asarray(x), lib.asarray(weight), given_bias, case.stride, case.padding)
+    gradients = conv2d.backward(lib.asarray(dy), cache, need_dx=need_dx, need_dweight=need_dweight)
+    wanted = [need_dx, need_dweight, need_dweight and with_bias]
+    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads)
+    assert [g is not None for g in gradients] == wanted
+    for actual, value in zip(gradients, expected, strict=True):
+        if actual is not None:
+            lib.assert_close(actual, value)
+
+
+# ==== memory ====
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> None:
+    case = WINDOWS["SAME stride 2"]._replace(x_shape=(3, 2, 7, 8))
+    x, weight, bias = draw(rng, case)
+    dy = draw_dy(rng, case)
+    _, stride, pads = case.explicit
+    lay = LAYOUTS[layout]
+    y, cache = conv2d.forward(lay(lib, x), lay(lib, weight), lib.asarray(bias), case.stride, case.padding)
+    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads))
+    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads)
+    for actual, wanted in zip(conv2d.backward(lay(lib, dy), cache), expected, strict=True):
+        lib.assert_close(actual, wanted)
+
+
+def test_a_gradient_that_is_one_number_seen_everywhere(numpy_lib: Lib, rng: np.random.Generator) -> None:
+    """`broadcast_to` gives strides of zero: what a mean's or a sum's backward hands over."""
+    x, weight = rng.standard_normal((2, 2, 5, 5)), rng.standard_normal((3, 2, 3, 3))
+    _, cache = conv2d.forward(x, weight)
+    dy = np.broadcast_to(np.float64(0.5), (2, 3, 3, 3))
+    expected = oracles.conv2d_gradients(x, weight, dy, (1, 1), ((0, 0), (0, 0)))
+    for actual, wanted in zip(conv2d.backward(dy, cache)[:2], expected, strict=False):
+        numpy_lib.assert_close(actual, wanted)
+
+
+# ==== random configurations ====
+
+
+@given(case=windows(), filters=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
+def test_random_convolutions(lib: Lib, case: Window, filters: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, weight, bias = draw(rng, case, filters)
+    dy = draw_dy(rng, case, filters)
+    _, stride, pads = case.explicit
+    y, cache = conv2d.forward(*map(lib.asarray, (x, weight, bias)), case.stride, case.padding)
+    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads))
+    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads)
+    for actual, wanted in zip(conv2d.backward(lib.asarray(dy), cache), expected, strict=True):
+        lib.assert_close(actual, wanted)
+
+
+# ==== errors ====
+
+
+def call(lib: Lib, x: Any = (2, 3, 6, 6), weight: Any = (4, 3, 3, 3), bias: Any = (4,), *args: Any) -> Any:
+    return conv2d.forward(*(None if s is None else lib.asarray(np.zeros(s)) for s in (x, weight, bias)), *args)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 6, 6), (1, 2, 3, 6, 6)])
+def test_x_of_another_rank_is_refused(lib: Lib, shape: Any) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got=f"x of shape {shape}", expected="(N, C, H, W)")):
+        call(lib, x=shape)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3), (3, 3), (4, 3, 3, 3, 1)])
+def test_a_weight_of_another_rank_is_refused(lib: Lib, shape: Any) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got=f"weight of shape {shape}", expected="(F, 3, KH, KW)")):
+        call(lib, weight=shape)
+
+
+def test_other_channels_than_the_weights_are_refused(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got="x of shape (2, 5, 6, 6)", expected="(F, 5, KH, KW)")):
+        call(lib, x=(2, 5, 6, 6))
+
+
+@pytest.mark.parametrize("shape", [(3,), (5,), (4, 1), (1, 4), ()])
+def test_a_bias_of_another_shape_is_refused(lib: Lib, shape: Any) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got=f"bias of shape {shape}", expected="(4,)")):
+        call(lib, bias=shape)
+
+
+@pytest.mark.parametrize("stride", [0, -1, (1, 0), (-2, 1), (1, 2, 3), 1.0])
+def test_a_stride_that_is_none_is_refused(lib: Lib, stride: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("conv2d", got="stride")):
+        call(lib, (2, 3, 6, 6), (4, 3, 3, 3), (4,), stride)
+
+
+@pytest.mark.parametrize("padding", [-1, (1, -1), "FULL", ((0, 0), (0, -2)), 0.5])
+def test_a_padding_that_is_none_is_refused(lib: Lib, padding: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("conv2d", got="padding")):
+        call(lib, (2, 3, 6, 6), (4, 3, 3, 3), (4,), 1, padding)
+
+
+@pytest.mark.parametrize("kernel", [(0, 3), (3, 0)])
+def test_a_weight_with_no_window_is_refused(lib: Lib, kernel: Any) -> None:
+    shape = (4, 3, *kernel)
+    with pytest.raises(ValueError, match=message("conv2d", got=f"weight of shape {shape}", expected="KH, KW")):
+        call(lib, weight=shape)
+
+
+def test_a_window_larger_than_the_padded_input_is_refused(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got="kernel (7, 3)", expected="fit")):
+        call(lib, weight=(4, 3, 7, 3))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4, 5), (1, 4, 4, 4), (2, 3, 4, 4), (2, 4, 16), (4, 4)])
+def test_a_dy_of_another_shape_is_refused(lib: Lib, shape: Any) -> None:
+    _, cache = call(lib)
+    with pytest.raises(ValueError, match=message("conv2d", got=f"dy of shape {shape}", expected="(2, 4, 4, 4)")):
+        conv2d.backward(lib.asarray(np.zeros(shape)), cache)

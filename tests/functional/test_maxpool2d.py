@@ -1,0 +1,307 @@
+"""Max-pooling: against loops, against differences, and where peers went wrong."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import oracles
+from tests.functional.cases import pads_of, pair
+from tests.functional.messages import message
+from tests.gradcheck import check_gradients
+from tests.layouts import LAYOUTS
+from tests.libraries import Lib
+from xlenet.functional import maxpool2d
+
+
+class Pool(NamedTuple):
+    """An input shape and maxpool2d's arguments after it."""
+
+    x_shape: tuple[int, int, int, int]
+    kernel: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+
+    @property
+    def explicit(self) -> tuple[tuple[int, int], tuple[int, int], oracles.Pads, bool]:
+        """The same as the oracles take it."""
+        kernel, stride = pair(self.kernel), pair(self.kernel if self.stride is None else self.stride)
+        return kernel, stride, pads_of(self.padding, self.x_shape[2:], kernel, stride), self.ceil_mode
+
+
+POOLS = {
+    "LeNet-5": Pool((2, 6, 28, 28), 2),
+    "batch of one, one channel": Pool((1, 1, 4, 4), 2),
+    "one by one": Pool((2, 2, 3, 4), 1),
+    "one pixel": Pool((2, 3, 1, 1), 1),
+    "kernel is the input": Pool((3, 2, 4, 5), (4, 5)),
+    "does not tile": Pool((2, 2, 5, 7), 2),
+    "does not tile, ceil": Pool((2, 2, 5, 7), 2, ceil_mode=True),
+    "overlap": Pool((2, 2, 6, 5), 3, 1),
+    "overlap, stride 2": Pool((2, 2, 7, 9), 3, 2),
+    "not square at all": Pool((2, 2, 9, 7), (3, 2), (2, 3), ((1, 0), (0, 1))),
+    "tall kernel": Pool((2, 1, 6, 4), (4, 1), (1, 2)),
+    "wide kernel": Pool((2, 1, 4, 6), (1, 4), (2, 1)),
+    "stride beyond the kernel": Pool((2, 2, 7, 8), 2, 3),
+    "stride beyond the kernel, ceil": Pool((2, 2, 7, 8), 2, 5, 0, True),
+    "padding": Pool((2, 2, 5, 6), 3, 2, 1),
+    "padding, ceil": Pool((2, 2, 6, 7), 3, 2, 1, True),
+    "padding by direction": Pool((2, 2, 4, 5), (2, 4), (1, 2), (1, 2)),
+    "padding at the end": Pool((1, 2, 5, 5), 3, 2, ((0, 2), (0, 2)), True),
+    "padding at the start": Pool((1, 2, 5, 5), 3, 2, ((2, 0), (2, 0))),
+    "SAME": Pool((2, 2, 7, 8), 3, 2, "SAME"),
+    "SAME even kernel": Pool((2, 1, 5, 6), (2, 4), 1, "SAME"),
+    "VALID": Pool((2, 1, 5, 6), 3, 2, "VALID"),
+    "overhang dropped, as in PyTorch": Pool((2, 1, 4, 4), 2, 3, 1, True),
+}
+
+each_pool = pytest.mark.parametrize("case", POOLS.values(), ids=POOLS.keys())
+
+
+def draw(rng: np.random.Generator, case: Pool, dtype: str = "float64") -> np.ndarray:
+    """Distinct values a tenth apart, half of them negative: no ties, and no kink within reach of a difference."""
+    size = int(np.prod(case.x_shape))
+    return ((rng.permutation(size) - size // 2) / 10).reshape(case.x_shape).astype(dtype)
+
+
+def draw_tied(rng: np.random.Generator, case: Pool) -> np.ndarray:
+    """Few values, all negative: ties everywhere, and a padding of 0 would win them all."""
+    return rng.integers(-3, 0, case.x_shape).astype(np.float64)
+
+
+# ==== against loops ====
+
+
+@pytest.mark.parametrize("draw_x", [draw, draw_tied], ids=["distinct", "tied"])
+@each_pool
+def test_forward_and_gradient_against_loops(lib: Lib, rng: np.random.Generator, case: Pool, draw_x: Any) -> None:
+    x = draw_x(rng, case)
+    y, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
+    expected, _ = oracles.maxpool2d(x, *case.explicit)
+    lib.assert_equal(y, expected, dtype="float64")
+    dy = rng.standard_normal(expected.shape)
+    dx = maxpool2d.backward(lib.asarray(dy), cache)
+    lib.assert_close(dx, oracles.maxpool2d_gradient(x, dy, *case.explicit), dtype="float64")
+
+
+@each_pool
+def test_float32_is_exact_too(lib: Lib, rng: np.random.Generator, case: Pool) -> None:
+    """A maximum rounds nothing, and whole numbers add up exactly."""
+    x = draw(rng, case, "float32")
+    y, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
+    expected, _ = oracles.maxpool2d(x, *case.explicit)
+    lib.assert_equal(y, expected, dtype="float32")
+    dy = rng.integers(-9, 10, expected.shape).astype(np.float32)
+    dx = maxpool2d.backward(lib.asarray(dy), cache)
+    lib.assert_equal(dx, oracles.maxpool2d_gradient(x, dy, *case.explicit), dtype="float32")
+
+
+# ==== against differences ====
+
+
+@pytest.mark.parametrize("name", ["not square at all", "padding, ceil", "overlap", "stride beyond the kernel, ceil"])
+def test_gradient_by_random_projection(lib: Lib, rng: np.random.Generator, name: str) -> None:
+    case = POOLS[name]
+    check_gradients(
+        lib,
+        f"maxpool2d, {name}",
+        lambda x: maxpool2d.forward(x, *case[1:]),
+        lambda dy, cache: {"x": maxpool2d.backward(dy, cache)},
+        {"x": draw(rng, case)},
+        rng,
+    )
+
+
+# ==== where peers went wrong ====
+
+
+def test_padding_is_minus_infinity_and_never_zero(lib: Lib) -> None:
+    y, _ = maxpool2d.forward(lib.asarray(-np.ones((1, 1, 3, 3))), 2, 1, 1)
+    lib.assert_equal(y, -np.ones((1, 1, 4, 4)))
+
+
+@pytest.mark.parametrize("background", [0.0, -1.0, 0.5])
+def test_a_tie_goes_to_the_first_in_row_major_order_once(lib: Lib, background: float) -> None:
+    """The constant background of a digit: a mask `x == y` would count the gradient four times."""
+    x = np.full((1, 1, 4, 4), background)
+    _, cache = maxpool2d.forward(lib.asarray(x), 2)
+    dx = maxpool2d.backward(lib.asarray([[[[1.0, 2.0], [3.0, 4.0]]]]), cache)
+    lib.assert_equal(dx, [[[[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]]])
+
+
+def test_a_tie_of_two_goes_to_the_upper_right_before_the_lower_left(lib: Lib) -> None:
+    """Row-major: a search by columns would find the lower left first."""
+    _, cache = maxpool2d.forward(lib.asarray([[[[1.0, 7.0], [7.0, 2.0]]]]), 2)
+    lib.assert_equal(maxpool2d.backward(lib.asarray([[[[5.0]]]]), cache), [[[[0, 5], [0, 0]]]])
+
+
+@each_pool
+def test_nothing_is_lost_and_nothing_counted_twice(lib: Lib, rng: np.random.Generator, case: Pool) -> None:
+    x = np.zeros(case.x_shape)
+    y, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
+    dy = rng.integers(-9, 10, y.shape).astype(np.float64)
+    assert np.sum(lib.to_numpy(maxpool2d.backward(lib.asarray(dy), cache))) == np.sum(dy)
+
+
+def test_a_window_of_minus_infinity_beside_padding_keeps_its_gradient(lib: Lib) -> None:
+    """Equal to the padding, and yet the pixel wins: the gradient may not fall into the padding."""
+    _, cache = maxpool2d.forward(lib.asarray(np.full((1, 1, 2, 2), -np.inf)), 3, 3, 1)
+    lib.assert_equal(maxpool2d.backward(lib.asarray([[[[5.0]]]]), cache), [[[[5, 0], [0, 0]]]])
+
+
+def test_overlapping_windows_add_up(lib: Lib) -> None:
+    x = np.zeros((1, 1, 3, 3))
+    x[0, 0, 1, 1] = 1.0
+    _, cache = maxpool2d.forward(lib.asarray(x), 2, 1)
+    dx = maxpool2d.backward(lib.asarray([[[[1.0, 2.0], [3.0, 4.0]]]]), cache)
+    lib.assert_equal(dx, 10 * x)
+
+
+def test_ceil_mode_keeps_the_rest_of_the_image(lib: Lib) -> None:
+    x = lib.asarray(np.arange(25.0).reshape(1, 1, 5, 5))
+    lib.assert_equal(maxpool2d.forward(x, 2)[0], [[[[6, 8], [16, 18]]]])
+    y, cache = maxpool2d.forward(x, 2, ceil_mode=True)
+    lib.assert_equal(y, [[[[6, 8, 9], [16, 18, 19], [21, 23, 24]]]])
+    dx = maxpool2d.backward(lib.asarray(np.ones((1, 1, 3, 3))), cache)
+    lib.assert_equal(dx, np.isin(np.arange(25.0), [6, 8, 9, 16, 18, 19, 21, 23, 24]).reshape(1, 1, 5, 5))
+
+
+def test_without_a_stride_windows_tile_the_image(lib: Lib, rng: np.random.Generator) -> None:
+    x = lib.asarray(rng.standard_normal((2, 2, 6, 8)))
+    y, _ = maxpool2d.forward(x, (3, 2))
+    lib.assert_equal(y, lib.to_numpy(maxpool2d.forward(x, (3, 2), (3, 2))[0]))
+    assert y.shape == (2, 2, 2, 4)
+
+
+# ==== integers ====
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64"])
+@pytest.mark.parametrize("name", ["padding, ceil", "not square at all", "overlap"])
+def test_integers_stay_integers(lib: Lib, rng: np.random.Generator, dtype: str, name: str) -> None:
+    case = POOLS[name]
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, case.x_shape, dtype=dtype, endpoint=True)
+    x[0, 0, :3, :3] = info.min  # the least number there is, beside the padding
+    y, _ = maxpool2d.forward(lib.asarray(x), *case[1:])
+    lib.assert_equal(y, oracles.maxpool2d(x, *case.explicit)[0], dtype=dtype)
+
+
+def test_large_integers_do_not_pass_through_floating_point(lib: Lib) -> None:
+    x = np.array([[[[2**60, 2**60 + 1], [2**60 - 1, -(2**63)]]]])
+    assert int(lib.to_numpy(maxpool2d.forward(lib.asarray(x), 2)[0])[0, 0, 0, 0]) == 2**60 + 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_an_image_of_the_least_integer_keeps_it_beside_padding(lib: Lib, dtype: str) -> None:
+    least = int(np.iinfo(dtype).min)
+    y, _ = maxpool2d.forward(lib.asarray(np.full((1, 1, 3, 3), least), dtype), 2, 2, 1)
+    lib.assert_equal(y, np.full((1, 1, 2, 2), least), dtype=dtype)
+
+
+# ==== memory ====
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> None:
+    case = POOLS["not square at all"]
+    x = draw(rng, case)
+    lay = LAYOUTS[layout]
+    y, cache = maxpool2d.forward(lay(lib, x), *case[1:])
+    expected, _ = oracles.maxpool2d(x, *case.explicit)
+    lib.assert_equal(y, expected)
+    dy = rng.standard_normal(expected.shape)
+    dx = maxpool2d.backward(lay(lib, dy), cache)
+    lib.assert_close(dx, oracles.maxpool2d_gradient(x, dy, *case.explicit))
+
+
+# ==== random configurations ====
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Pool:
+    """Any pooling whose padding is less than its kernel and whose window fits."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    sides = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in kernel)
+    size = tuple(draw(st.integers(max(1, k - sum(pad)), 8)) for k, pad in zip(kernel, sides, strict=True))
+    stride = draw(st.one_of(st.none(), st.tuples(st.integers(1, 5), st.integers(1, 5))))
+    n, c = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    return Pool((n, c, *size), kernel, stride, draw(st.sampled_from([sides, "SAME"])), draw(st.booleans()))
+
+
+@given(case=pools(), seed=st.integers(0, 2**32 - 1))
+def test_random_poolings(lib: Lib, case: Pool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = draw_tied(rng, case)
+    y, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
+    expected, _ = oracles.maxpool2d(x, *case.explicit)
+    lib.assert_equal(y, expected)
+    dy = rng.standard_normal(expected.shape)
+    dx = maxpool2d.backward(lib.asarray(dy), cache)
+    lib.assert_close(dx, oracles.maxpool2d_gradient(x, dy, *case.explicit))
+
+
+# ==== errors ====
+
+
+def call(lib: Lib, shape: Any = (1, 2, 6, 6), *args: Any, dtype: str = "float64") -> Any:
+    return maxpool2d.forward(lib.asarray(np.zeros(shape), dtype), *args)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (2, 6, 6), (1, 1, 2, 6, 6)])
+def test_x_of_another_rank_is_refused(lib: Lib, shape: Any) -> None:
+    with pytest.raises(ValueError, match=message("maxpool2d", got=f"x of shape {shape}", expected="(N, C, H, W)")):
+        call(lib, shape, 2)
+
+
+@pytest.mark.parametrize("kernel", [0, -1, (0, 2), (2, -3), (1, 2, 3), 2.0, "2", None])
+def test_a_kernel_that_is_none_is_refused(lib: Lib, kernel: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("maxpool2d", got="kernel")):
+        call(lib, (1, 2, 6, 6), kernel)
+
+
+@pytest.mark.parametrize("stride", [0, -1, (1, 0), (-2, 1), (1, 2, 3), 1.0])
+def test_a_stride_that_is_none_is_refused(lib: Lib, stride: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("maxpool2d", got="stride")):
+        call(lib, (1, 2, 6, 6), 2, stride)
+
+
+@pytest.mark.parametrize("padding", [-1, (1, -1), "FULL", 0.5, ((0, -1), (0, 0))])
+def test_a_padding_that_is_none_is_refused(lib: Lib, padding: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("maxpool2d", got="padding")):
+        call(lib, (1, 2, 6, 6), 2, 2, padding)
+
+
+@pytest.mark.parametrize("padding", [2, (2, 0), ((0, 0), (0, 2))])
+def test_padding_as_large_as_the_kernel_is_refused(lib: Lib, padding: Any) -> None:
+    """A window of nothing but padding has no maximum."""
+    with pytest.raises(ValueError, match=message("maxpool2d", got="padding", expected="less padding than kernel")):
+        call(lib, (1, 2, 6, 6), 2, 2, padding)
+
+
+def test_a_window_larger_than_the_padded_input_is_refused(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("maxpool2d", got="kernel (9, 2)", expected="fit")):
+        call(lib, (1, 2, 6, 6), (9, 2), 1, (1, 0))
+
+
+def test_a_window_larger_than_the_input_is_refused_in_ceil_mode_too(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("maxpool2d", got="kernel (7, 7)", expected="fit")):
+        call(lib, (1, 2, 6, 6), 7, 1, 0, True)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex128"])
+def test_numbers_without_an_order_are_refused(lib: Lib, dtype: str) -> None:
+    with pytest.raises(TypeError, match=message("maxpool2d", got=dtype, expected="floating or an integer")):
+        call(lib, (1, 2, 6, 6), 2, dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3, 4), (1, 1, 3, 3), (2, 2, 3, 3), (1, 2, 9), (18,)])
+def test_a_dy_of_another_shape_is_refused(lib: Lib, shape: Any) -> None:
+    _, cache = call(lib, (1, 2, 6, 6), 2)
+    with pytest.raises(ValueError, match=message("maxpool2d", got=f"dy of shape {shape}", expected="(1, 2, 3, 3)")):
+        maxpool2d.backward(lib.asarray(np.zeros(shape)), cache)

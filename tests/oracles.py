@@ -1,0 +1,220 @@
+"""What each operation means, as slow loops over float64 NumPy arrays.
+
+Nothing here imports xlenet, and nothing here is clever: an oracle is right because it can be read.
+`pads` is always ((top, bottom), (left, right)); `kernel` and `stride` are (vertical, horizontal).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+Array = np.ndarray
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
+
+
+def same_pads(size: Pair, kernel: Pair, stride: Pair) -> Pads:
+    """TensorFlow's SAME and ONNX's SAME_UPPER: out = ceil(in / stride), the odd row or column at the end."""
+    pads = []
+    for n, k, s in zip(size, kernel, stride, strict=True):
+        out = -(-n // s)
+        total = max((out - 1) * s + k - n, 0)
+        pads.append((total // 2, total - total // 2))
+    return (pads[0], pads[1])
+
+
+def count_windows(n: int, k: int, s: int, pad: Pair, ceil_mode: bool = False) -> int:
+    """How many windows fit: counted one by one. In ceil_mode the last one may overhang, as in PyTorch."""
+    begin, end = pad
+    count = 0
+    while count * s + k <= begin + n + end:
+        count += 1
+    covered = (count - 1) * s + k >= begin + n + end
+    overhanging_start = count * s
+    if ceil_mode and not covered and overhanging_start < begin + n:  # it must start inside the input or its left padding
+        count += 1
+    return count
+
+
+def out_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> Pair:
+    return (
+        count_windows(size[0], kernel[0], stride[0], pads[0], ceil_mode),
+        count_windows(size[1], kernel[1], stride[1], pads[1], ceil_mode),
+    )
+
+
+def _window(oh: int, ow: int, kernel: Pair, stride: Pair, pads: Pads) -> Iterator[tuple[int, int, int, int]]:
+    """Each (i, j, row, column): the place in the window and the place in the input, which may lie outside of it."""
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            yield i, j, oh * stride[0] + i - pads[0][0], ow * stride[1] + j - pads[1][0]
+
+
+def img2col(x: Array, kernel: Pair, stride: Pair, pads: Pads) -> Array:
+    n, c, h, w = x.shape
+    oh, ow = out_size((h, w), kernel, stride, pads)
+    cols = np.zeros((n * oh * ow, c * kernel[0] * kernel[1]), x.dtype)
+    for b, p, q in np.ndindex(n, oh, ow):
+        for i, j, row, column in _window(p, q, kernel, stride, pads):
+            if 0 <= row < h and 0 <= column < w:
+                for ch in range(c):
+                    cols[(b * oh + p) * ow + q, (ch * kernel[0] + i) * kernel[1] + j] = x[b, ch, row, column]
+    return cols
+
+
+def col2img(cols: Array, x_shape: tuple[int, int, int, int], kernel: Pair, stride: Pair, pads: Pads) -> Array:
+    n, c, h, w = x_shape
+    oh, ow = out_size((h, w), kernel, stride, pads)
+    x = np.zeros(x_shape, cols.dtype)
+    for b, p, q in np.ndindex(n, oh, ow):
+        for i, j, row, column in _window(p, q, kernel, stride, pads):
+            if 0 <= row < h and 0 <= column < w:
+                for ch in range(c):
+                    x[b, ch, row, column] += cols[(b * oh + p) * ow + q, (ch * kernel[0] + i) * kernel[1] + j]
+    return x
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, stride: Pair, pads: Pads) -> Array:
+    n, _, h, w = x.shape
+    f, _, kh, kw = weight.shape
+    oh, ow = out_size((h, w), (kh, kw), stride, pads)
+    y = np.zeros((n, f, oh, ow))
+    for p, q in np.ndindex(oh, ow):
+        for i, j, row, column in _window(p, q, (kh, kw), stride, pads):
+            if 0 <= row < h and 0 <= column < w:
+                for b, o in np.ndindex(n, f):
+                    y[b, o, p, q] += np.dot(x[b, :, row, column], weight[o, :, i, j])
+    return y if bias is None else y + bias.reshape(1, f, 1, 1)
+
+
+def conv2d_gradients(x: Array, weight: Array, dy: Array, stride: Pair, pads: Pads) -> tuple[Array, Array, Array]:
+    """dx, dweight, dbias of sum(y * dy): nothing is divided by the batch."""
+    n, _, h, w = x.shape
+    f, _, kh, kw = weight.shape
+    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(f)
+    for p, q in np.ndindex(*dy.shape[2:]):
+        for b, o in np.ndindex(n, f):
+            dbias[o] += dy[b, o, p, q]
+        for i, j, row, column in _window(p, q, (kh, kw), stride, pads):
+            if 0 <= row < h and 0 <= column < w:
+                for b, o in np.ndindex(n, f):
+                    dx[b, :, row, column] += weight[o, :, i, j] * dy[b, o, p, q]
+                    dweight[o, :, i, j] += x[b, :, row, column] * dy[b, o, p, q]
+    return dx, dweight, dbias
+
+
+def maxpool2d(x: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> tuple[Array, Array]:
+    """The maxima, and where each was first met in row-major order: (n, c, oh, ow, 2). Padding never wins."""
+    n, c, h, w = x.shape
+    oh, ow = out_size((h, w), kernel, stride, pads, ceil_mode)
+    y = np.zeros((n, c, oh, ow), x.dtype)
+    winners = np.zeros((n, c, oh, ow, 2), int)
+    for b, ch, p, q in np.ndindex(n, c, oh, ow):
+        best = None
+        for _, _, row, column in _window(p, q, kernel, stride, pads):
+            inside = 0 <= row < h and 0 <= column < w
+            if inside and (best is None or x[b, ch, row, column] > best):
+                best = x[b, ch, row, column]
+                winners[b, ch, p, q] = row, column
+        assert best is not None, "a window with nothing but padding has no maximum: choose another case"
+        y[b, ch, p, q] = best
+    return y, winners
+
+
+def maxpool2d_gradient(
+    x: Array, dy: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False
+) -> Array:
+    _, winners = maxpool2d(x, kernel, stride, pads, ceil_mode)
+    dx = np.zeros(x.shape)
+    for b, ch, p, q in np.ndindex(*dy.shape):
+        row, column = winners[b, ch, p, q]
+        dx[b, ch, row, column] += dy[b, ch, p, q]
+    return dx
+
+
+def channel_values(x: Array) -> list[Array]:
+    """The values that share a mean: one flat array for each channel, of (N, C) or (N, C, H, W)."""
+    return [np.asarray(x[:, ch], np.float64).ravel() for ch in range(x.shape[1])]
+
+
+def mean_and_variance(x: Array) -> tuple[Array, Array]:
+    """Exactly rounded sums, the variance about the mean and biased (divided by n)."""
+    means, variances = [], []
+    for values in channel_values(x):
+        mean = math.fsum(values) / values.size
+        means.append(mean)
+        variances.append(math.fsum((values - mean) ** 2) / values.size)
+    return np.array(means), np.array(variances)
+
+
+def batchnorm(x: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:
+    y = np.zeros(x.shape)
+    for ch in range(x.shape[1]):
+        y[:, ch] = (x[:, ch] - mean[ch]) / math.sqrt(var[ch] + eps) * weight[ch] + bias[ch]
+    return y
+
+
+def batchnorm_training_gradients(x: Array, weight: Array, dy: Array, eps: float) -> tuple[Array, Array, Array]:
+    """By the whole Jacobian of each channel: d xhat_i / d x_j = (delta_ij - 1/n - xhat_i xhat_j / n) / sigma."""
+    means, variances = mean_and_variance(x)
+    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(weight.shape)
+    for ch, (values, g) in enumerate(zip(channel_values(x), channel_values(dy), strict=True)):
+        sigma = math.sqrt(variances[ch] + eps)
+        xhat = (values - means[ch]) / sigma
+        n = values.size
+        jacobian = (np.eye(n) - 1 / n - np.outer(xhat, xhat) / n) / sigma
+        dx[:, ch] = (weight[ch] * (jacobian.T @ g)).reshape(dx[:, ch].shape)
+        dweight[ch] = math.fsum(g * xhat)
+        dbias[ch] = math.fsum(g)
+    return dx, dweight, dbias
+
+
+def batchnorm_evaluation_gradients(
+    x: Array, weight: Array, dy: Array, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """The statistics are constants: dx is dy times one number for each channel."""
+    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(weight.shape)
+    for ch, (values, g) in enumerate(zip(channel_values(x), channel_values(dy), strict=True)):
+        sigma = math.sqrt(var[ch] + eps)
+        dx[:, ch] = dy[:, ch] * (weight[ch] / sigma)
+        dweight[ch] = math.fsum(g * (values - mean[ch]) / sigma)
+        dbias[ch] = math.fsum(g)
+    return dx, dweight, dbias
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    y = np.zeros((x.shape[0], weight.shape[0]))
+    for n, o in np.ndindex(*y.shape):
+        y[n, o] = math.fsum(x[n] * weight[o]) + (0.0 if bias is None else bias[o])
+    return y
+
+
+def linear_gradients(x: Array, weight: Array, dy: Array) -> tuple[Array, Array, Array]:
+    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(weight.shape[0])
+    for n, o in np.ndindex(*dy.shape):
+        dx[n] += dy[n, o] * weight[o]
+        dweight[o] += dy[n, o] * x[n]
+        dbias[o] += dy[n, o]
+    return dx, dweight, dbias
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> float:
+    """The mean over the batch of log(sum(exp(z))) - z[label], with the largest logit taken out first."""
+    losses = []
+    for row, label in zip(logits, labels, strict=True):
+        top = max(float(z) for z in row)
+        losses.append(top + math.log(math.fsum(math.exp(float(z) - top) for z in row)) - float(row[label]))
+    return math.fsum(losses) / len(losses)
+
+
+def softmax_cross_entropy_gradient(logits: Array, labels: Array) -> Array:
+    dlogits = np.zeros(logits.shape)
+    for n, (row, label) in enumerate(zip(logits, labels, strict=True)):
+        top = max(float(z) for z in row)
+        exps = [math.exp(float(z) - top) for z in row]
+        for k, e in enumerate(exps):
+            dlogits[n, k] = (e / math.fsum(exps) - (k == label)) / len(labels)
+    return dlogits

@@ -1,0 +1,46 @@
+"""Neural-network layers written once, that run on NumPy on any laptop and on CuPy on an NVIDIA GPU.
+
+Importing this imports NumPy and nothing else, reads no environment variable and touches no file.
+"""
+
+from . import errors, functional, losses, models, optim, schedules
+from .backend import default_namespace, namespace_of, synchronize, to_device, to_host, use_backend
+from .functional import col2img, img2col
+from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
+from .losses import SoftmaxCrossEntropy
+from .models import LeNet5
+from .optim import SGD, Adam, AdamW
+from .workspace import Workspace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BatchNorm",
+    "Conv2D",
+    "Flatten",
+    "Layer",
+    "LeNet5",
+    "Linear",
+    "MaxPool2D",
+    "ReLU",
+    "Sequential",
+    "SoftmaxCrossEntropy",
+    "Workspace",
+    "col2img",
+    "default_namespace",
+    "errors",
+    "functional",
+    "img2col",
+    "losses",
+    "models",
+    "namespace_of",
+    "optim",
+    "schedules",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "use_backend",
+]

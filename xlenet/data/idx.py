@@ -1,0 +1,180 @@
+"""Reading IDX, the file format of MNIST: a short header, then one array in big-endian order.
+
+Nothing that a file says about itself is believed before the bytes are there: the sizes in the header are compared with
+what follows it, and a .gz file is never unpacked beyond a limit that the caller sets.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from xlenet.backend import Array
+from xlenet.errors import DataError, DataNotFoundError
+
+_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_DIMENSIONS = 64  # of a NumPy array
+_GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 20  # bytes unpacked at a time, so that memory follows what is there and not what is claimed
+
+
+def parse_idx(data: bytes | bytearray) -> Array:
+    """Return the array that the IDX file content `data` holds.
+
+    The header is two zero bytes, the number type, the number of dimensions, and one unsigned 32-bit size for each.
+
+    Args:
+        data: all bytes of the file, unpacked.
+
+    Returns:
+        A read-only array in the machine's own byte order: uint8, int8, int16, int32, float32 or float64. Bytes (uint8,
+        int8) are not copied: the array is a view of `data`. Call ``.copy()`` for one to write to.
+
+    Raises:
+        DataError: another format, a header that is cut short, or a header that does not match what follows it.
+
+    References:
+        The MNIST database of handwritten digits, section "File formats", http://yann.lecun.com/exdb/mnist/
+
+    Example:
+        >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]))
+        array([[7, 8, 9]], dtype=uint8)
+    """
+    dtype, shape = _parse_header(data)
+    start, wanted = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+    if len(data) - start != wanted:
+        raise DataError(
+            f"parse_idx: got {len(data) - start:,} bytes after the header; expected {wanted:,} for shape {shape} "
+            f"of {dtype.name}; give the whole file and nothing else"
+        )
+    array = np.frombuffer(data, dtype, count=math.prod(shape), offset=start).reshape(shape)
+    array = array.astype(dtype.newbyteorder("="), copy=False)
+    array.flags.writeable = False
+    return array
+
+
+def _parse_header(data: bytes | bytearray) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+    magic = bytes(data[:4])
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not 1 <= magic[3] <= _MOST_DIMENSIONS:
+        raise DataError(
+            f"parse_idx: got a file that begins with {magic.hex(' ') or 'nothing'} (hexadecimal); expected 00 00, "
+            f"a number type ({', '.join(f'{code:02x}' for code in _DTYPES)}), and 01 to {_MOST_DIMENSIONS:02x} "
+            "dimensions; give an IDX file, unpacked"
+        )
+    dtype, dimensions = np.dtype(_DTYPES[magic[2]]), magic[3]
+    if len(data) < 4 + 4 * dimensions:
+        raise DataError(
+            f"parse_idx: got {len(data)} bytes; expected {4 + 4 * dimensions} or more for the header of an array "
+            f"with {dimensions} dimensions; give the whole file"
+        )
+    shape = struct.unpack_from(f">{dimensions}I", data, 4)
+    # With a size of 0 among them, no number of bytes contradicts the others, however large.
+    if math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize:
+        raise DataError(
+            f"parse_idx: got shape {shape}; expected an array that fits into memory; give a file that is not damaged"
+        )
+    return dtype, shape
+
+
+def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array:
+    """Return the array in the IDX file `path`, plain or gzip-compressed (told by its content, not by its name).
+
+    Args:
+        path: the file.
+        max_bytes: size, in bytes, beyond which a file is refused, counted after unpacking.
+
+    Returns:
+        A read-only array, as from `parse_idx`.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        DataError: the file cannot be read, is larger than `max_bytes`, or is no whole IDX file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "labels.gz"
+        ...     _ = path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])))
+        ...     read_idx(path)
+        array([7, 9], dtype=uint8)
+    """
+    try:
+        return parse_idx(unpack(read_at_most(path, packed_limit(max_bytes)), max_bytes))
+    except DataNotFoundError:
+        raise
+    except DataError as error:
+        raise DataError(f"read_idx: got {str(path)!r}, which cannot be used: {error}") from error
+
+
+def read_at_most(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Return the content of the file `path`.
+
+    Args:
+        path: the file.
+        limit: size in bytes beyond which it is refused; not more than one byte beyond is read.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        DataError: it cannot be read, or is larger.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
+    except FileNotFoundError as error:
+        raise DataNotFoundError(
+            f"read: got {str(path)!r}, which does not exist; expected a file; check the path"
+        ) from error
+    except OSError as error:
+        raise DataError(f"read: got {error.strerror or error}; expected a file; check path and rights") from error
+    _refuse_more_than(limit, data, "a file")
+    return data
+
+
+def unpack(data: bytes, limit: int) -> bytes | bytearray:
+    """Return `data` as it is, or unpacked if it is gzip-compressed.
+
+    Args:
+        data: content of a file.
+        limit: size in bytes beyond which the result is refused; unpacking stops one byte beyond.
+
+    Raises:
+        DataError: more than `limit`, or damaged compressed data.
+    """
+    if not is_packed(data):
+        _refuse_more_than(limit, data, "a file")
+        return data
+    content = bytearray()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while len(content) <= limit and (piece := file.read(min(_PIECE, limit + 1 - len(content)))):
+                content += piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"unpack: got damaged gzip data ({error}) after {len(content):,} bytes; expected a whole .gz file; "
+            "fetch it again"
+        ) from error
+    _refuse_more_than(limit, content, "compressed data")
+    return content
+
+
+def is_packed(data: bytes) -> bool:
+    """Say whether `data` begins as gzip data do."""
+    return data[:2] == _GZIP_MAGIC
+
+
+def packed_limit(size: int) -> int:
+    """Return the largest sensible size of a .gz file of `size` bytes: gzip adds little to what it cannot pack."""
+    return size + size // 100 + 4096
+
+
+def _refuse_more_than(limit: int, data: bytes | bytearray, what: str) -> None:
+    if len(data) > limit:
+        raise DataError(f"read: got {what} of more than {limit:,} bytes; expected at most that; give the right file")

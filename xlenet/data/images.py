@@ -1,0 +1,85 @@
+"""Labelled images where training needs them: on the device, as bytes, turned into normalised batches as they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Array, batch_first, batch_last, namespace_of, to_device
+from ..workspace import Workspace, new
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of the pixels of each channel, 0 to 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Images:
+    """Labelled images, kept as uint8 in the default backend; a batch comes out as floating point, x = (pixel - mean) / std.
+
+    Args:
+        x: images (N, C, H, W), uint8, on the host.
+        y: labels (N,), integers, on the host.
+        normalization: mean and std of each channel; None computes them of these images. A test set takes its training set's.
+        dtype: "float32" or "float64".
+
+    Raises:
+        TypeError: images that are not uint8, or labels that are not integers.
+        ValueError: shapes that do not go together, or nothing there.
+
+    Example:
+        >>> images = Images(np.full((3, 1, 2, 2), 7, np.uint8), np.array([0, 1, 2]), Normalization((5.0,), (2.0,)))
+        >>> x, labels = images.batch(slice(0, 2))
+        >>> x.shape, float(x[0, 0, 0, 0]), labels
+        ((2, 1, 2, 2), 1.0, array([0, 1]))
+    """
+
+    def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: str = "float32") -> None:
+        x, y = np.asarray(x), np.asarray(y)
+        if x.dtype != np.uint8 or not np.issubdtype(y.dtype, np.integer):
+            raise TypeError(f"Images: got x {x.dtype} and y {y.dtype}; expected uint8 and integers; pass pixels of 0 to 255")
+        if x.ndim != 4 or y.shape != x.shape[:1] or x.size == 0:
+            raise ValueError(f"Images: got x {x.shape} and y {y.shape}; expected (N, C, H, W) and (N,), not empty; reshape them")
+        if int(y.min()) < 0:
+            raise ValueError(f"Images: got a label {int(y.min())}; expected 0 or more; number the classes from 0")
+        self.normalization = normalization or _measure(x)
+        self.classes = int(y.max()) + 1
+        self.dtype = dtype
+        self.x = to_device(np.ascontiguousarray(x))
+        self.y = to_device(y.astype(np.int64))
+        scale = 1.0 / np.array(self.normalization.std)
+        self._scale = to_device(scale.astype(dtype)[:, None, None, None])
+        self._shift = to_device((-np.array(self.normalization.mean) * scale).astype(dtype)[:, None, None, None])
+
+    def __len__(self) -> int:
+        return int(self.y.shape[0])
+
+    def batch(self, which: slice | Array, work: Workspace | None = None) -> tuple[Array, Array]:
+        """Return the images and labels at `which`, a slice or an array of positions: x (N, C, H, W) with N innermost in memory."""
+        if isinstance(which, slice):
+            pixels, labels = self.x[which], self.y[which]
+        else:
+            xp = namespace_of(which)
+            pixels, labels = xp.take(self.x, which, axis=0), xp.take(self.y, which, axis=0)
+        n, c, h, w = pixels.shape
+        x = new((c, h, w, n), like=pixels, work=work, dtype=self.dtype)
+        x[...] = batch_last(pixels)
+        x *= self._scale
+        x += self._shift
+        return batch_first(x), labels
+
+
+def _measure(x: Any) -> Normalization:
+    """Mean and std of each channel, exactly, from how often each of the 256 values occurs."""
+    values = np.arange(256.0)
+    means, stds = [], []
+    for channel in range(x.shape[1]):
+        counts = np.bincount(x[:, channel].ravel(), minlength=256)
+        mean = float(counts @ values / counts.sum())
+        means.append(mean)
+        # Images of one colour have no spread; they are left as they are.
+        stds.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())) or 1.0)
+    return Normalization(tuple(means), tuple(stds))

@@ -1,0 +1,144 @@
+"""MNIST and its kin, from the disk or from a mirror, checked before use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlenet.backend import Array
+from xlenet.data.datafile import DataFile, verified_array
+from xlenet.data.dataset import Dataset
+from xlenet.data.idx import is_packed, read_at_most
+from xlenet.data.location import default_data_dir, places
+from xlenet.data.registry import MNIST, SOURCES, Source
+from xlenet.errors import DataError, DataNotFoundError, OutputError
+from xlenet.files import write_bytes_atomically
+
+if TYPE_CHECKING:
+    from xlenet.data.download import Progress
+
+
+def load_mnist(
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    source: Source = MNIST,
+    mirrors: Sequence[str] | None = None,
+    timeout: float = 4.0,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Return MNIST, or another data set of four IDX files.
+
+    Each file is looked for, as .gz or plain, in ``DIR/<name>``, in torchvision's ``DIR/MNIST/raw`` (or
+    ``DIR/FashionMNIST/raw``) and in ``DIR`` itself. One that is nowhere is downloaded to ``DIR/<name>``. Each is
+    checked against its known digest before use.
+
+    Args:
+        data_dir: the folder DIR; None is `default_data_dir`.
+        source: which data set, of `xlenet.data.registry`.
+        mirrors: http or https addresses of folders to download from, in the order of asking; None is the data set's own
+            list, an empty list means never to download.
+        timeout: seconds without an answer, or without a byte, after which a mirror is given up.
+        progress: called while downloading with a file's name, the bytes so far, and the bytes in all or None.
+
+    Returns:
+        The data set: x (N, 1, 28, 28), y (N,). The images are read-only.
+
+    Raises:
+        DataNotFoundError: a file is not on disk and no mirror gave it.
+        DataError: a file on disk is not what it should be.
+        OutputError: a downloaded file cannot be saved.
+        ValueError: a mirror is no http or https address.
+
+    References:
+        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition, 1998.
+        H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking, 2017.
+    """
+    asked = list(source.mirrors if mirrors is None else mirrors)
+    if not all(mirror.startswith(("http://", "https://")) for mirror in asked):
+        raise ValueError(
+            f"load {source.name}: got mirrors={mirrors!r}; expected a list of addresses that begin with http:// or "
+            "https://; give folders that hold the .gz files"
+        )
+    folder = default_data_dir() if data_dir is None else Path(data_dir)
+    download = partial(_download, folder, source, mirrors=asked, timeout=timeout, progress=progress)
+    arrays = []
+    for file in source.files:
+        array = _from_disk(folder, source, file)
+        arrays.append(download(file) if array is None else array)
+    x_train, y_train, x_test, y_test = arrays
+    labels = (y_train.astype(np.int64), y_test.astype(np.int64))
+    return Dataset(source.name, x_train[:, None], labels[0], x_test[:, None], labels[1], source.class_names)
+
+
+def _from_disk(folder: Path, source: Source, file: DataFile) -> Array | None:
+    """Return the first file found, checked; None where there is none."""
+    for place in places(folder, source.name, source.torchvision_name):
+        for path in (place / f"{file.name}.gz", place / file.name):
+            if not os.path.isfile(path):  # unlike Path.is_file, this never raises
+                continue
+            try:
+                return verified_array(read_at_most(path, file.packed_limit), file)
+            except DataError as error:
+                if place == folder and _belongs_to_another(path, source, file):
+                    continue
+                raise DataError(
+                    f"load {source.name}: got {str(path)!r}, which is damaged or another file ({error}); expected the "
+                    "original; delete it or move it away, so that it can be downloaded again, or name another folder "
+                    "with data_dir (--data-dir, XLENET_DATA_DIR)"
+                ) from error
+    return None
+
+
+def _belongs_to_another(path: Path, source: Source, file: DataFile) -> bool:
+    """Say whether `path` is a file of another data set: MNIST and Fashion-MNIST have the same file names."""
+    others = (other for other in SOURCES.values() if other.name != source.name)
+    return any(_is(path, twin) for other in others for twin in other.files if twin.name == file.name)
+
+
+def _is(path: Path, file: DataFile) -> bool:
+    try:
+        verified_array(read_at_most(path, file.packed_limit), file)
+    except DataError:
+        return False
+    return True
+
+
+def _download(
+    folder: Path, source: Source, file: DataFile, *, mirrors: list[str], timeout: float, progress: Progress | None
+) -> Array:
+    # Imported when needed: urllib and the TLS library behind it take as long to import as all of xlenet.
+    from xlenet.data.download import MirrorError, fetch_from_mirrors
+
+    name = f"{file.name}.gz"
+    check = partial(verified_array, file=file, require_sha256=True)
+    try:
+        data, array = fetch_from_mirrors(
+            mirrors, name, check, max_bytes=file.packed_limit, timeout=timeout, progress=progress
+        )
+    except MirrorError as error:
+        looked = ", ".join(str(place) for place in places(folder, source.name, source.torchvision_name))
+        raise DataNotFoundError(
+            f"load {source.name}: got no {file.name} (nor .gz) in {looked}, and none from the mirrors ({error}); "
+            "expected it in one of these folders or from a mirror; connect to the network, put the files there, or "
+            "name another folder with data_dir (--data-dir, XLENET_DATA_DIR) or other mirrors with mirrors="
+        ) from error
+    _save(folder / source.name / (name if is_packed(data) else file.name), data)
+    return array
+
+
+def _save(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(path, data)
+    except OSError as error:
+        # Windows does not replace a file that another process reads: that one was quicker, and its file serves.
+        if not os.path.isfile(path):
+            raise OutputError(
+                f"load: got a download that cannot be saved as {str(path)!r} ({error}); expected a folder to write to; "
+                "make room or rights, or name another folder with data_dir (--data-dir, XLENET_DATA_DIR)"
+            ) from error

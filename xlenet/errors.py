@@ -1,0 +1,43 @@
+"""The errors a user can catch. A wrong shape, type or value is Python's own `ValueError` or `TypeError`."""
+
+from __future__ import annotations
+
+
+class XlenetError(Exception):
+    """Anything that xlenet itself gives up on. `exit_code` is what a command line ends with."""
+
+    exit_code = 1
+
+
+class MissingExtraError(XlenetError, ImportError):
+    """An optional package is not installed; the message names the `pip install` that brings it."""
+
+    exit_code = 2
+
+
+class BackendError(XlenetError, RuntimeError):
+    """The array library that was asked for cannot be used here; the message says why and what cures it."""
+
+    exit_code = 3
+
+
+class DataError(XlenetError, ValueError):
+    """A data file is there but cannot be trusted: corrupt, truncated, larger than it may be, or of another shape."""
+
+    exit_code = 4
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """The data are neither on disk nor reachable."""
+
+
+class OutputError(XlenetError, OSError):
+    """A result cannot be written: a full disk, a read-only folder, a file where a folder should be."""
+
+    exit_code = 5
+
+
+class DivergedError(XlenetError, ArithmeticError):
+    """The loss stopped being a finite number; the message says at which step and what to try."""
+
+    exit_code = 6

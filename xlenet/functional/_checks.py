@@ -1,0 +1,79 @@
+"""Questions that several operations ask of their arguments, so that a mistake is answered in words and before any work."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ..backend import Array, namespace_of
+
+
+def check_arrays(operation: str, rank: int | tuple[int, ...], x: Array, **others: Array | None) -> Any:
+    """Return the library of `x` and `others`, having checked the rank of `x`, that it is not empty, and one floating type for all."""
+    xp = check_floating(operation, x=x, **others)
+    check_rank(operation, rank, x)
+    return xp
+
+
+def check_floating(operation: str, **arrays: Array | None) -> Any:
+    """Return the library of `arrays`, having checked that all are float32 or all float64; None is passed over."""
+    xp = namespace_of(*arrays.values())
+    types = {name: a.dtype for name, a in arrays.items() if a is not None}
+    first, *others = types.values()
+    if first not in (xp.float32, xp.float64) or any(other != first for other in others):  # equal, not the same hash
+        came = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
+        raise TypeError(f"{operation}: got {came}; expected all float32 or all float64; cast with xp.astype(array, xp.float32)")
+    return xp
+
+
+def check_rank(operation: str, rank: int | tuple[int, ...], x: Array) -> None:
+    """Check the number of axes of `x`, and that there is something along each of them."""
+    ranks = (rank,) if isinstance(rank, int) else rank
+    letters = " or ".join({2: "(N, C)", 4: "(N, C, H, W)"}[r] for r in ranks)
+    if x.ndim not in ranks:
+        raise ValueError(f"{operation}: got x of shape {tuple(x.shape)}; expected {letters}; reshape it")
+    if 0 in x.shape:
+        raise ValueError(f"{operation}: got x of shape {tuple(x.shape)}; expected {letters} with nothing empty; leave empty batches out")
+
+
+def check_shape(operation: str, name: str, array: Array, shape: tuple[int, ...], why: str) -> None:
+    """Check the shape of a parameter, or of a gradient that comes back."""
+    if tuple(array.shape) != tuple(shape):
+        raise ValueError(f"{operation}: got {name} of shape {tuple(array.shape)}; expected {tuple(shape)}; {why}")
+
+
+def check_gradient(operation: str, dy: Array, y_shape: tuple[int, ...], like: Array) -> Any:
+    """Return the library of a gradient that comes back into `operation`, having checked its shape and type."""
+    xp = namespace_of(dy, like)
+    check_shape(operation, "dy", dy, y_shape, "pass the gradient of the loss by forward's result")
+    if dy.dtype != like.dtype:
+        raise TypeError(f"{operation}: got dy {dy.dtype}; expected {like.dtype}, the type of forward's result; cast it")
+    return xp
+
+
+def integer(operation: str, name: str, value: Any, at_least: int) -> int:
+    """Return `value` as an int, or say what was wrong with it."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{operation}: got {name} {value!r}; expected a whole number; pass an int") from None
+    if number < at_least:
+        raise ValueError(f"{operation}: got {name} {value!r}; expected at least {at_least}; change it")
+    return number
+
+
+def pair(operation: str, name: str, value: Any, at_least: int) -> tuple[int, int]:
+    """Return an int or a (vertical, horizontal) pair as a pair."""
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2:
+        raise ValueError(f"{operation}: got {name} {value!r}; expected an int or a pair (vertical, horizontal); pass one of them")
+    return integer(operation, name, both[0], at_least), integer(operation, name, both[1], at_least)
+
+
+def check_dtype(operation: str, dtype: str) -> str:
+    """Return the name of a floating type that the layers compute in."""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"{operation}: got dtype {dtype!r}; expected 'float32' or 'float64'; images are cast by the data loader")
+    return dtype

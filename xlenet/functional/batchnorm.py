@@ -1,0 +1,223 @@
+"""Batch normalisation: each channel is shifted and scaled to mean 0 and variance 1, then to a learned mean and scale.
+
+The mathematics calls the learned scale gamma and the learned mean beta; here they are `weight` and `bias`, as in files.
+
+Training:    y = gamma * (x - mean) / sqrt(var + eps) + beta     mean, var: of this batch, so they depend on x
+Evaluation:  the same formula                                    mean, var: running statistics, so they are constants
+
+The two therefore have different gradients by x, and each has its own backward. Inside, x is the matrix (C, M) with
+M = N*H*W (or N): a view, where the batch lies innermost in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..backend import Array, batch_first, batch_last, into
+from ..workspace import Workspace, new
+from ._checks import check_arrays, check_gradient, check_shape
+
+
+class TrainingCache(NamedTuple):
+    """What backward reads, and the statistics from which a layer updates its running ones."""
+
+    centred: Array  # x - mean, (C, M)
+    inv_std: Array  # 1 / sqrt(var + eps), (C, 1)
+    weight: Array  # (C,)
+    mean: Array  # (C,)
+    var: Array  # (C,): the mean of the squares, divided by M and not by M - 1
+    count: int  # M, the numbers in each mean
+    shape: tuple[int, ...]
+
+
+class EvaluationCache(NamedTuple):
+    """What backward reads."""
+
+    centred: Array  # x - running mean, (C, M)
+    inv_std: Array  # 1 / sqrt(running variance + eps), (C, 1)
+    weight: Array  # (C,)
+    shape: tuple[int, ...]
+
+
+def forward_training(
+    x: Array, weight: Array, bias: Array, eps: float = 1e-5, *, work: Workspace | None = None
+) -> tuple[Array, TrainingCache]:
+    """Normalise with the mean and the variance of this very batch.
+
+    Args:
+        x: (N, C, H, W) or (N, C), float32 or float64.
+        weight: gamma, (C,).
+        bias: beta, (C,).
+        eps: added to the variance, inside the square root.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        y of the shape of x, and the cache for `backward_training`.
+
+    Raises:
+        TypeError: other types, or arrays of two libraries.
+        ValueError: shapes that do not go together, or a single value per channel, whose variance says nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> y, cache = forward_training(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1), eps=0.0)
+        >>> y[:, 0], cache.mean, cache.var
+        (array([-1.,  1.]), array([2.]), array([1.]))
+
+    References:
+        S. Ioffe, C. Szegedy, Batch Normalization (2015), https://arxiv.org/abs/1502.03167
+    """
+    xp = _check(x, eps, weight=weight, bias=bias)
+    rows = _rows(x, xp)
+    count = rows.shape[1]
+    if count == 1:
+        raise ValueError(
+            f"batchnorm: got one value per channel in x of shape {tuple(x.shape)}; expected at least 2 in training; "
+            "use a larger batch, or eval()"
+        )
+    mean = xp.mean(rows, axis=1)
+    centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, mean[:, None])
+    # Two passes: E[x^2] - E[x]^2 would lose every digit where the mean is large against the spread.
+    var = xp.vecdot(centred, centred) / count
+    inv_std = (1.0 / xp.sqrt(var + eps))[:, None]
+    y = _scale_and_shift(centred, inv_std, weight, bias, x, xp, work)
+    return y, TrainingCache(centred, inv_std, weight, mean, var, count, tuple(x.shape))
+
+
+def backward_training(
+    dy: Array, cache: TrainingCache, *, need_dx: bool = True, work: Workspace | None = None
+) -> tuple[Array | None, Array, Array]:
+    """Return the gradients by x, weight and bias, where mean and variance depend on x as well.
+
+    With xhat = (x - mean) / std:  dx = gamma / std * (dy - mean of dy - xhat * mean of (dy * xhat)).
+
+    Args:
+        dy: gradient of the loss by y, of its shape.
+        cache: what `forward_training` returned.
+        need_dx: False skips dx.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        dx of the shape of x (None if not needed), dweight (C,), dbias (C,).
+
+    Example:
+        >>> import numpy as np
+        >>> y, cache = forward_training(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1))
+        >>> dx, dweight, dbias = backward_training(np.ones((2, 1)), cache)
+        >>> dx[:, 0], dbias       # to shift everything alike changes nothing
+        (array([0., 0.]), array([2.]))
+    """
+    centred, inv_std, weight, count = cache.centred, cache.inv_std, cache.weight, cache.count
+    xp, rows, dweight, dbias = _parameter_gradients(dy, cache)
+    if not need_dx:
+        return None, dweight, dbias
+    dx = into(new(rows.shape, like=dy, work=work), xp.multiply, centred, inv_std * dweight[:, None] * (-1.0 / count))
+    dx += rows
+    dx -= dbias[:, None] / count
+    dx *= weight[:, None] * inv_std
+    return _images(dx, cache.shape, xp), dweight, dbias
+
+
+def forward_evaluation(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    eps: float = 1e-5,
+    *,
+    work: Workspace | None = None,
+) -> tuple[Array, EvaluationCache]:
+    """Normalise with the statistics gathered in training: each image's result is independent of the others.
+
+    Args:
+        x: (N, C, H, W) or (N, C), float32 or float64.
+        weight: gamma, (C,).
+        bias: beta, (C,).
+        running_mean: (C,).
+        running_var: (C,).
+        eps: added to the variance, inside the square root.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        y of the shape of x, and the cache for `backward_evaluation`.
+
+    Raises:
+        TypeError: other types, or arrays of two libraries.
+        ValueError: shapes that do not go together.
+
+    Example:
+        >>> import numpy as np
+        >>> one = np.ones(1)
+        >>> forward_evaluation(np.array([[5.0]]), weight=2 * one, bias=one, running_mean=3 * one, running_var=4 * one, eps=0.0)[0]
+        array([[3.]])
+    """
+    xp = _check(x, eps, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    rows = _rows(x, xp)
+    centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, running_mean[:, None])
+    inv_std = (1.0 / xp.sqrt(running_var + eps))[:, None]
+    y = _scale_and_shift(centred, inv_std, weight, bias, x, xp, work)
+    return y, EvaluationCache(centred, inv_std, weight, tuple(x.shape))
+
+
+def backward_evaluation(
+    dy: Array, cache: EvaluationCache, *, need_dx: bool = True, work: Workspace | None = None
+) -> tuple[Array | None, Array, Array]:
+    """Return the gradients by x, weight and bias, where mean and variance are constants: dx = gamma / std * dy.
+
+    Args:
+        dy: gradient of the loss by y, of its shape.
+        cache: what `forward_evaluation` returned.
+        need_dx: False skips dx.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        dx of the shape of x (None if not needed), dweight (C,), dbias (C,).
+
+    Example:
+        >>> import numpy as np
+        >>> one = np.ones(1)
+        >>> y, cache = forward_evaluation(np.array([[5.0]]), 2 * one, one, 3 * one, 4 * one, eps=0.0)
+        >>> backward_evaluation(np.array([[1.0]]), cache)
+        (array([[1.]]), array([1.]), array([1.]))
+    """
+    xp, rows, dweight, dbias = _parameter_gradients(dy, cache)
+    if not need_dx:
+        return None, dweight, dbias
+    dx = into(new(rows.shape, like=dy, work=work), xp.multiply, rows, cache.weight[:, None] * cache.inv_std)
+    return _images(dx, cache.shape, xp), dweight, dbias
+
+
+def _check(x: Array, eps: float, **parameters: Array) -> Any:
+    xp = check_arrays("batchnorm", (2, 4), x, **parameters)
+    for name, array in parameters.items():
+        check_shape("batchnorm", name, array, (x.shape[1],), f"one number for each channel of x {tuple(x.shape)}")
+    if not eps >= 0:
+        raise ValueError(f"batchnorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
+    return xp
+
+
+def _rows(x: Array, xp: Any) -> Array:
+    """(N, C, H, W) -> (C, H*W*N)."""
+    return xp.reshape(batch_last(x), (x.shape[1], -1))
+
+
+def _images(rows: Array, shape: tuple[int, ...], xp: Any) -> Array:
+    """(C, H*W*N) -> (N, C, H, W)."""
+    return batch_first(xp.reshape(rows, (*shape[1:], shape[0])))
+
+
+def _scale_and_shift(
+    centred: Array, inv_std: Array, weight: Array, bias: Array, x: Array, xp: Any, work: Workspace | None
+) -> Array:
+    y = into(new(centred.shape, like=x, work=work), xp.multiply, centred, weight[:, None] * inv_std)
+    y += bias[:, None]
+    return _images(y, x.shape, xp)
+
+
+def _parameter_gradients(dy: Array, cache: TrainingCache | EvaluationCache) -> tuple[Any, Array, Array, Array]:
+    """Return xp, dy as (C, M), and the two sums that both kinds of backward need: dgamma = sum of dy * xhat, dbeta = sum of dy."""
+    xp = check_gradient("batchnorm", dy, cache.shape, cache.weight)
+    rows = _rows(dy, xp)
+    dweight = xp.vecdot(rows, cache.centred) * cache.inv_std[:, 0]
+    return xp, rows, dweight, xp.sum(rows, axis=1)

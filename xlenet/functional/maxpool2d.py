@@ -1,0 +1,113 @@
+"""Max-pooling: each window gives its largest number, and its gradient goes back to where that number was.
+
+A window has one winner: of several equal numbers the first in row-major order. Padding never wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..backend import Array, batch_first, into, namespace_of
+from ..workspace import Workspace, new
+from ._checks import check_gradient, check_rank
+from .windows import Padding, Windows, positions, windows_over
+
+
+class Cache(NamedTuple):
+    """What backward reads."""
+
+    x: Array  # (N, C, H, W)
+    y: Array  # (N, C, OH, OW)
+    windows: Windows
+
+
+def forward(
+    x: Array,
+    kernel: Any,
+    stride: Any = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    *,
+    work: Workspace | None = None,
+) -> tuple[Array, Cache]:
+    """Take the largest number of every window.
+
+    Args:
+        x: images (N, C, H, W), floating or integer.
+        kernel: window KH = KW, or (KH, KW).
+        stride: step between windows, or (vertical, horizontal); None means the kernel, so that windows tile the image.
+        padding: as in `conv2d`, but with minus infinity; less than the kernel on every side.
+        ceil_mode: let a last window hang over the end instead of leaving the rest of the image out.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        y (N, C, OH, OW) of the type of x, and the cache for `backward`.
+
+    Raises:
+        TypeError: x is neither floating nor integer, or a size is no whole number.
+        ValueError: x has not four axes, the kernel is larger than the padded image, or the padding as large as the kernel.
+
+    Example:
+        >>> import numpy as np
+        >>> y, _ = forward(np.arange(16).reshape(1, 1, 4, 4), 2)
+        >>> y[0, 0]
+        array([[ 5,  7],
+               [13, 15]])
+    """
+    xp = namespace_of(x)
+    check_rank("maxpool2d", 4, x)
+    stride = kernel if stride is None else stride
+    windows = windows_over(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode, operation="maxpool2d")
+    if any(max(side) >= k for side, k in zip(windows.padding, windows.kernel, strict=True)):
+        raise ValueError(
+            f"maxpool2d: got padding {windows.padding} for kernel {windows.kernel}; "
+            "expected less padding than kernel; a window of nothing but padding has no maximum"
+        )
+    n, c = x.shape[:2]
+    y = batch_first(new((c, *windows.out, n), like=x, work=work))
+    y[...] = _lowest(x, xp)
+    for _, seen, pixels in positions(windows):
+        part = y[seen]
+        into(part, xp.maximum, part, x[pixels])
+    return y, Cache(x, y, windows)
+
+
+def _lowest(x: Array, xp: Any) -> float | int:
+    if xp.isdtype(x.dtype, "real floating"):
+        return float("-inf")
+    if xp.isdtype(x.dtype, "integral"):
+        return int(xp.iinfo(x.dtype).min)
+    raise TypeError(f"maxpool2d: got x {x.dtype}; expected a floating or an integer type; cast it")
+
+
+def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array:
+    """Send each window's gradient to its winner; where windows overlap, gradients add up.
+
+    Args:
+        dy: gradient of the loss by y, (N, C, OH, OW).
+        cache: what `forward` returned.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        dx (N, C, H, W). Nothing is lost and nothing is counted twice: dx.sum() == dy.sum().
+
+    Example:
+        >>> import numpy as np
+        >>> y, cache = forward(np.zeros((1, 1, 2, 2)), 2)   # four equal numbers: the first one wins
+        >>> backward(np.ones(y.shape), cache)[0, 0]
+        array([[1., 0.],
+               [0., 0.]])
+    """
+    x, y, windows = cache
+    xp = check_gradient("maxpool2d", dy, y.shape, y)
+    n, c, h, w = x.shape
+    dx = batch_first(new((c, h, w, n), like=dy, work=work))
+    dx[...] = 0
+    free = batch_first(new((c, *windows.out, n), like=y, work=work, dtype="bool"))  # whose winner has not been met yet
+    free[...] = True
+    for _, seen, pixels in positions(windows):
+        wins = (x[pixels] == y[seen]) & free[seen]
+        free[seen] = free[seen] ^ wins
+        target = dx[pixels]
+        target += xp.astype(wins, dy.dtype) * dy[seen]
+    return dx

@@ -1,0 +1,245 @@
+"""Windows that slide over images: where they lie, and how to copy them into a matrix (img2col) and add them back (col2img)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..backend import Array, batch_first, batch_last, namespace_of, zeros
+from ..workspace import Workspace, new
+from ._checks import check_rank, check_shape, integer, pair
+
+Padding = Any  # "SAME" | "VALID" | int | (vertical, horizontal) | ((top, bottom), (left, right))
+
+
+class Windows(NamedTuple):
+    """Where the windows lie: everything about a convolution or a pooling that does not depend on the numbers in it."""
+
+    kernel: tuple[int, int]  # (KH, KW)
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
+    size: tuple[int, int]  # (H, W), without padding
+    out: tuple[int, int]  # (OH, OW)
+
+
+def windows_over(
+    size: tuple[int, int], kernel: Any, stride: Any, padding: Padding, *, ceil_mode: bool = False, operation: str = "windows"
+) -> Windows:
+    """Work out where windows of `kernel`, `stride` and `padding` lie over an image of `size` (H, W).
+
+    Raises:
+        TypeError, ValueError: an argument is no such number, or the window is larger than the padded image.
+
+    Example:
+        >>> windows_over((28, 28), 5, 1, "SAME").padding
+        ((2, 2), (2, 2))
+        >>> windows_over((28, 28), (2, 3), 2, "VALID").out
+        (14, 13)
+    """
+    kernel = pair(operation, "kernel", kernel, 1)
+    stride = pair(operation, "stride", stride, 1)
+    vertical, horizontal = resolve_padding(padding, size, kernel, stride, operation)
+    out = (
+        out_size(size[0], kernel[0], stride[0], vertical, ceil_mode=ceil_mode),
+        out_size(size[1], kernel[1], stride[1], horizontal, ceil_mode=ceil_mode),
+    )
+    if min(out) < 1:
+        raise ValueError(
+            f"{operation}: got kernel {kernel} over an image of {tuple(size)} with padding {(vertical, horizontal)}; "
+            "expected the kernel to fit into the padded image; use a smaller kernel or more padding"
+        )
+    return Windows(kernel, stride, (vertical, horizontal), (size[0], size[1]), out)
+
+
+def out_size(size: int, kernel: int, stride: int, padding: tuple[int, int], *, ceil_mode: bool = False) -> int:
+    """Return how many windows fit along one axis.
+
+    With `ceil_mode` a last window may hang over the end, as long as it starts inside the image or its padding before it.
+
+    Example:
+        >>> out_size(7, 2, 2, (0, 0)), out_size(7, 2, 2, (0, 0), ceil_mode=True)
+        (3, 4)
+    """
+    room = size + sum(padding) - kernel
+    if room < 0:
+        return 0
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    return count - 1 if ceil_mode and (count - 1) * stride >= size + padding[0] else count
+
+
+def resolve_padding(
+    padding: Padding, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], operation: str = "padding"
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return any of the ways to say padding as ((top, bottom), (left, right)).
+
+    "SAME" means ceil(size / stride) windows; what is odd goes to the bottom and the right (TensorFlow; ONNX calls it SAME_UPPER).
+
+    Example:
+        >>> resolve_padding("SAME", (5, 6), (2, 4), (1, 2))
+        ((0, 1), (1, 1))
+        >>> resolve_padding((1, 0), (5, 5), (3, 3), (1, 1))
+        ((1, 1), (0, 0))
+    """
+    if isinstance(padding, str):
+        if padding.upper() not in ("SAME", "VALID"):
+            raise ValueError(
+                f"{operation}: got padding {padding!r}; expected 'SAME', 'VALID', an int, (vertical, horizontal) or "
+                "((top, bottom), (left, right)); use one of them"
+            )
+        same = padding.upper() == "SAME"
+        vertical, horizontal = (_same(*axis) if same else (0, 0) for axis in zip(size, kernel, stride, strict=True))
+        return vertical, horizontal
+    if isinstance(padding, tuple | list) and len(padding) == 2 and all(isinstance(p, tuple | list) for p in padding):
+        return pair(operation, "padding", padding[0], 0), pair(operation, "padding", padding[1], 0)
+    if isinstance(padding, tuple | list):
+        v, h = pair(operation, "padding", padding, 0)
+    else:
+        v = h = integer(operation, "padding", padding, 0)
+    return (v, v), (h, h)
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def positions(windows: Windows) -> Iterator[tuple[tuple[int, int], Any, Any]]:
+    """Go over the kernel's positions (i, j) in row-major order: which windows see a pixel there, and which pixels they see.
+
+    Yields:
+        (i, j), an index into (..., OH, OW), an index into (..., H, W): equally many places in both. Windows that see
+        padding at (i, j) are left out of the first index.
+    """
+    (kh, kw), (sh, sw), (vertical, horizontal), (h, w), (oh, ow) = windows
+    columns = [_seen(j, sw, horizontal[0], w, ow) for j in range(kw)]
+    for i in range(kh):
+        out_rows, in_rows = _seen(i, sh, vertical[0], h, oh)
+        for j, (out_columns, in_columns) in enumerate(columns):
+            yield (i, j), (..., out_rows, out_columns), (..., in_rows, in_columns)
+
+
+def _seen(i: int, stride: int, before: int, size: int, count: int) -> tuple[slice, slice]:
+    """Along one axis: the windows o whose pixel o * stride - before + i lies in the image, and these pixels."""
+    first = max(0, -((i - before) // stride))  # ceil((before - i) / stride)
+    last = min(count, (size - 1 + before - i) // stride + 1)
+    if last <= first:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride - before + i
+    return slice(first, last), slice(start, start + (last - first - 1) * stride + 1, stride)
+
+
+# ==== img2col: windows into a matrix, and back ====
+
+
+def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Array:
+    """Copy every window of `x` into a row of a matrix, so that a convolution becomes one matrix product. (The field's *im2col*.)
+
+    Args:
+        x: images (N, C, H, W), of any numeric type.
+        kernel: KH = KW, or (KH, KW).
+        stride: step between windows, or (vertical, horizontal).
+        padding: zeros around the image: "SAME", "VALID", int, (vertical, horizontal) or ((top, bottom), (left, right)).
+
+    Returns:
+        (N*OH*OW, C*KH*KW): a row for each window, image by image and then row-major over the output; a column for each
+        number that a window sees, in the order of a weight (F, C, KH, KW) flattened behind its first axis.
+
+    Raises:
+        TypeError, ValueError: see `windows_over`.
+
+    Example:
+        >>> import numpy as np
+        >>> img2col(np.arange(9).reshape(1, 1, 3, 3), kernel=2)
+        array([[0, 1, 3, 4],
+               [1, 2, 4, 5],
+               [3, 4, 6, 7],
+               [4, 5, 7, 8]])
+    """
+    xp = namespace_of(x)
+    check_rank("img2col", 4, x)
+    windows = windows_over(x.shape[2:], kernel, stride, padding, operation="img2col")
+    n, c = x.shape[:2]
+    matrix = new((n, *windows.out, c, *windows.kernel), like=x, work=None)
+    _gather(x, windows, xp.permute_dims(matrix, (3, 4, 5, 0, 1, 2)), None)  # (C, KH, KW, N, OH, OW)
+    return xp.reshape(matrix, (n * windows.out[0] * windows.out[1], -1))
+
+
+def col2img(columns: Array, x_shape: tuple[int, int, int, int], kernel: Any, stride: Any = 1, padding: Padding = 0) -> Array:
+    """Add every row of a matrix back into the window it came from: the adjoint of `img2col`.
+
+    Args:
+        columns: (N*OH*OW, C*KH*KW), as `img2col` returns it.
+        x_shape: (N, C, H, W) of the images.
+        kernel: as in `img2col`.
+        stride: as in `img2col`.
+        padding: as in `img2col`; what falls into it is dropped.
+
+    Returns:
+        (N, C, H, W): where windows overlap their numbers are added up, so <img2col(x), m> == <x, col2img(m)>.
+
+    Example:
+        >>> import numpy as np
+        >>> col2img(np.ones((4, 4)), (1, 1, 3, 3), kernel=2)[0, 0]
+        array([[1., 2., 1.],
+               [2., 4., 2.],
+               [1., 2., 1.]])
+    """
+    xp = namespace_of(columns)
+    n, c, h, w = x_shape
+    windows = windows_over((h, w), kernel, stride, padding, operation="col2img")
+    rows = n * windows.out[0] * windows.out[1]
+    check_shape("col2img", "columns", columns, (rows, c * windows.kernel[0] * windows.kernel[1]), f"x_shape {tuple(x_shape)} asks for it")
+    matrix = xp.reshape(columns, (n, *windows.out, c, *windows.kernel))
+    dx = zeros(x_shape, like=columns)
+    _scatter(xp.permute_dims(matrix, (3, 4, 5, 0, 1, 2)), windows, xp.permute_dims(dx, (1, 0, 2, 3)))
+    return dx
+
+
+def unfold(x: Array, windows: Windows, work: Workspace | None) -> Array:
+    """Copy every window of `x` into a column: `img2col` transposed and with the batch innermost, (C*KH*KW, OH*OW*N).
+
+    This is the lowering that the convolution uses: each of its KH*KW copies moves runs of N numbers, and the product with a
+    weight needs no transposition on either side.
+    """
+    xp = namespace_of(x)
+    n, c = x.shape[:2]
+    columns = new((c, *windows.kernel, *windows.out, n), like=x, work=work)
+    _gather(x, windows, xp.permute_dims(columns, (0, 1, 2, 5, 3, 4)), work)
+    return xp.reshape(columns, (c * windows.kernel[0] * windows.kernel[1], -1))
+
+
+def fold(columns: Array, x_shape: tuple[int, ...], windows: Windows, work: Workspace | None) -> Array:
+    """Add every column back into the window it came from: the adjoint of `unfold`, as `col2img` is of `img2col`."""
+    xp = namespace_of(columns)
+    n, c, h, w = x_shape
+    columns = xp.reshape(columns, (c, *windows.kernel, *windows.out, n))
+    dx = new((c, h, w, n), like=columns, work=work)
+    dx[...] = 0
+    _scatter(xp.permute_dims(columns, (0, 1, 2, 5, 3, 4)), windows, xp.permute_dims(dx, (0, 3, 1, 2)))
+    return batch_first(dx)
+
+
+def _gather(x: Array, windows: Windows, columns: Array, work: Workspace | None) -> None:
+    """Fill `columns` (C, KH, KW, N, OH, OW), a view in any memory order, from `x` (N, C, H, W)."""
+    x = namespace_of(x).permute_dims(_pad(x, windows.padding, work), (1, 0, 2, 3))
+    unpadded = windows._replace(padding=((0, 0), (0, 0)), size=x.shape[2:])
+    for (i, j), _, pixels in positions(unpadded):
+        columns[:, i, j, ...] = x[pixels]
+
+
+def _scatter(columns: Array, windows: Windows, dx: Array) -> None:
+    """Add `columns` (C, KH, KW, N, OH, OW) into `dx` (C, N, H, W)."""
+    for (i, j), seen, pixels in positions(windows):
+        target = dx[pixels]
+        target += columns[:, i, j, ...][seen]
+
+
+def _pad(x: Array, padding: tuple[tuple[int, int], tuple[int, int]], work: Workspace | None) -> Array:
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return x
+    n, c, h, w = x.shape
+    padded = new((c, top + h + bottom, left + w + right, n), like=x, work=work)
+    padded[...] = 0
+    padded[:, top : top + h, left : left + w, :] = batch_last(x)
+    return batch_first(padded)

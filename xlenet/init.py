@@ -1,0 +1,40 @@
+"""First values of parameters, drawn on the host so that one seed gives one start on every backend."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def generator(rng: Any = None) -> np.random.Generator:
+    """Return `rng` itself where it is a generator, else a new one with `rng` as its seed (None: a seed of the system's).
+
+    Example:
+        >>> generator(0).integers(10, size=3)
+        array([8, 6, 5])
+    """
+    return np.random.default_rng(rng)
+
+
+def he_normal(shape: tuple[int, ...], rng: np.random.Generator, dtype: str) -> Any:
+    """Draw weights (OUT, IN, ...) that keep the variance of what passes through a ReLU: standard deviation sqrt(2 / fan_in).
+
+    Drawn in float64 and then rounded, so that a float32 and a float64 model start from the same numbers.
+
+    References:
+        K. He, X. Zhang, S. Ren, J. Sun, Delving Deep into Rectifiers (2015), https://arxiv.org/abs/1502.01852
+    """
+    fan_in = math.prod(shape[1:])
+    return (rng.standard_normal(shape) * math.sqrt(2.0 / fan_in)).astype(dtype)
+
+
+def zeros(shape: tuple[int, ...], dtype: str) -> Any:
+    """First values of biases."""
+    return np.zeros(shape, dtype)
+
+
+def ones(shape: tuple[int, ...], dtype: str) -> Any:
+    """First values of a scale."""
+    return np.ones(shape, dtype)

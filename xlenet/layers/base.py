@@ -1,0 +1,192 @@
+"""What every layer has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from ..backend import Array, Backend, default_backend, place, resolve_backend, to_device, to_host, zeros
+from ..workspace import Workspace
+
+
+class Layer:
+    """A step of a network: `forward` and `backward`, and the arrays that outlive a batch.
+
+    A layer of one's own overrides `_forward` and `_backward` (and `_infer`, where evaluation has rules of its own).
+
+    Attributes:
+        params: what training changes, by PyTorch's names: ``weight``, ``bias``.
+        grads: the gradients of the last backward, by the same names. Assigned by each backward, not added up, and written
+            in place: an array of `params`, `grads` or `buffers` is never exchanged for another one in training.
+        buffers: what is saved but not optimised: ``running_mean``, ``running_var``.
+        training: True after `train`, False after `eval`.
+        requires_grad: False freezes the layer: its backward computes no gradients for its parameters.
+    """
+
+    def __init__(self, *, requires_grad: bool = True) -> None:
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+        self.training = True
+        self.requires_grad = requires_grad
+        self._cache: Any = None
+
+    # ==== what is computed ====
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)
+
+    def forward(self, x: Array, *, work: Workspace | None = None) -> Array:
+        """Return the layer's result by the rules of its mode, and remember what `backward` needs."""
+        y, self._cache = self._forward(x, work)
+        return y
+
+    def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
+        """Return the gradient by the x of the last `forward`, put those by the parameters into `grads`, and forget that x.
+
+        Args:
+            dy: gradient of the loss by forward's result, of its shape.
+            need_dx: False skips the gradient by x, where nobody below needs it, and returns None.
+            work: lends memory until the step ends; None allocates.
+
+        Raises:
+            RuntimeError: there was no forward since the last backward.
+        """
+        if self._cache is None:
+            raise RuntimeError(f"{self!r}: got backward without a forward before it; expected forward first; call the layer on x")
+        dx = self._backward(dy, self._cache, need_dx, work)
+        self._cache = None  # only now: after a mistake in dy, backward can be called again
+        return dx
+
+    def forget(self) -> None:
+        """Let go of what the last `forward` remembered for a `backward` that will not come."""
+        for _, leaf in self.leaves():
+            leaf._cache = None
+        self._cache = None
+
+    def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
+        """Return the layer's result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
+        return self._infer(x, work)
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
+        raise NotImplementedError
+
+    def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
+        raise NotImplementedError
+
+    def _infer(self, x: Array, work: Workspace | None) -> Array:
+        return self._forward(x, work)[0]
+
+    # ==== modes ====
+
+    def train(self) -> Self:
+        """Follow the rules of training from now on (`BatchNorm` uses each batch's statistics)."""
+        return self._set_mode(True)
+
+    def eval(self) -> Self:
+        """Follow the rules of evaluation from now on (`BatchNorm` uses its running statistics)."""
+        return self._set_mode(False)
+
+    def _set_mode(self, training: bool) -> Self:
+        self.training = training
+        return self
+
+    # ==== parameters ====
+
+    def _add_parameter(self, name: str, host: Any) -> None:
+        self.params[name] = place(host, default_backend())
+        if self.requires_grad:
+            self.grads[name] = zeros(host.shape, like=self.params[name])
+
+    def _set_gradients(self, **gradients: Array | None) -> None:
+        for name, value in gradients.items():
+            if value is not None and name in self.grads:
+                self.grads[name][...] = value
+
+    def leaves(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """Go over the layers that hold arrays, with their full names: this one, or in a `Sequential` those inside it."""
+        yield prefix, self
+
+    @property
+    def learns(self) -> bool:
+        """Whether backward has gradients to compute for parameters here."""
+        return any(leaf.grads for _, leaf in self.leaves())
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Go over the parameters with their full names, such as ``conv1.weight``, in the order of the layers."""
+        for prefix, layer in self.leaves():
+            for name, array in layer.params.items():
+                yield _join(prefix, name), array
+
+    @property
+    def size(self) -> int:
+        """How many numbers training can change, frozen ones included."""
+        return sum(array.size for _, array in self.named_parameters())
+
+    # ==== saving, loading, moving ====
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters and buffers by their full names, in PyTorch's names and layouts.
+
+        Example:
+            >>> from xlenet import Linear
+            >>> {name: array.shape for name, array in Linear(3, 2).state_dict().items()}
+            {'weight': (2, 3), 'bias': (2,)}
+        """
+        return {name: to_device(to_host(array).copy(), like=array) for name, array in self._arrays()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> Self:
+        """Overwrite all parameters and buffers, in place, with the arrays of `state`, of any library.
+
+        PyTorch's ``num_batches_tracked`` is passed over.
+
+        Raises:
+            ValueError: a name is missing or unknown, or a shape differs; nothing has been changed then.
+        """
+        mine = dict(self._arrays())
+        given = {name: array for name, array in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
+        missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"load_state_dict: got names without {missing or 'none missing'} and with unknown {unknown or 'none'}; "
+                f"expected {list(mine)}; load it into the model it was saved from"
+            )
+        for name, array in mine.items():
+            if tuple(given[name].shape) != tuple(array.shape):
+                raise ValueError(
+                    f"load_state_dict: got {name} of shape {tuple(given[name].shape)}; expected {tuple(array.shape)}; "
+                    "build the model with the sizes it was saved with"
+                )
+        converted = {name: to_host(given[name]).astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()}
+        for name, array in mine.items():
+            array[...] = to_device(converted[name], like=array)
+        return self
+
+    def _arrays(self) -> Iterator[tuple[str, Array]]:
+        for prefix, layer in self.leaves():
+            for name, array in (layer.params | layer.buffers).items():
+                yield _join(prefix, name), array
+
+    def to(self, backend: str | Backend) -> Self:
+        """Move all arrays to another library or device, such as ``"cupy"``; make optimisers afterwards."""
+        backend = backend if isinstance(backend, Backend) else resolve_backend(backend)
+        self.forget()
+        for _, layer in self.leaves():
+            for arrays in (layer.params, layer.grads, layer.buffers):
+                for name, array in arrays.items():
+                    arrays[name] = place(to_host(array), backend)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What belongs to one batch is neither copied nor pickled.
+        return self.__dict__ | {"_cache": None}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._describe()})"
+
+    def _describe(self) -> str:
+        return ""
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,74 @@
+"""Convolution layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import init
+from ..backend import Array
+from ..functional import conv2d
+from ..functional._checks import check_dtype, integer, pair
+from ..functional.windows import Padding, resolve_padding
+from ..workspace import Workspace
+from .base import Layer
+
+
+class Conv2D(Layer):
+    """Convolve images (N, C, H, W) with learned filters: (N, F, OH, OW). See `xlenet.functional.conv2d`.
+
+    Args:
+        in_channels: C.
+        out_channels: F, the number of filters.
+        kernel: KH = KW, or (KH, KW).
+        stride: step between windows, or (vertical, horizontal).
+        padding: "SAME", "VALID", int, (vertical, horizontal) or ((top, bottom), (left, right)).
+        bias: whether each filter adds a number of its own.
+        requires_grad: False freezes the layer.
+        rng: generator or seed of the first weights (`xlenet.init.he_normal`).
+        dtype: "float32" or "float64".
+
+    Example:
+        >>> import numpy as np
+        >>> conv = Conv2D(1, 6, 5, padding="SAME", rng=0)
+        >>> y = conv(np.zeros((2, 1, 28, 28), np.float32))
+        >>> y.shape, conv.backward(y).shape, conv.grads["weight"].shape
+        ((2, 6, 28, 28), (2, 1, 28, 28), (6, 1, 5, 5))
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Any,
+        stride: Any = 1,
+        padding: Padding = 0,
+        *,
+        bias: bool = True,
+        requires_grad: bool = True,
+        rng: Any = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(requires_grad=requires_grad)
+        self.kernel = pair("Conv2D", "kernel", kernel, 1)
+        self.stride = pair("Conv2D", "stride", stride, 1)
+        resolve_padding(padding, self.kernel, self.kernel, self.stride, "Conv2D")  # says now what is wrong with it
+        self.padding = padding
+        self.in_channels = integer("Conv2D", "in_channels", in_channels, 1)
+        self.out_channels = integer("Conv2D", "out_channels", out_channels, 1)
+        dtype = check_dtype("Conv2D", dtype)
+        shape = (self.out_channels, self.in_channels, *self.kernel)
+        self._add_parameter("weight", init.he_normal(shape, init.generator(rng), dtype))
+        if bias:
+            self._add_parameter("bias", init.zeros((self.out_channels,), dtype))
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, conv2d.Cache]:
+        return conv2d.forward(x, self.params["weight"], self.params.get("bias"), self.stride, self.padding, work=work)
+
+    def _backward(self, dy: Array, cache: conv2d.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        dx, dweight, dbias = conv2d.backward(dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, work=work)
+        self._set_gradients(weight=dweight, bias=dbias)
+        return dx
+
+    def _describe(self) -> str:
+        bias = "" if "bias" in self.params else ", bias=False"
+        return f"{self.in_channels}, {self.out_channels}, {self.kernel}, stride={self.stride}, padding={self.padding!r}{bias}"

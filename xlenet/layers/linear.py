@@ -1,0 +1,59 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import init
+from ..backend import Array
+from ..functional import linear
+from ..functional._checks import check_dtype, integer
+from ..workspace import Workspace
+from .base import Layer
+
+
+class Linear(Layer):
+    """Multiply (N, IN) by a learned matrix and add a learned vector: (N, OUT). See `xlenet.functional.linear`.
+
+    Args:
+        in_features: IN.
+        out_features: OUT.
+        bias: whether each output adds a number of its own.
+        requires_grad: False freezes the layer.
+        rng: generator or seed of the first weights (`xlenet.init.he_normal`).
+        dtype: "float32" or "float64".
+
+    Example:
+        >>> import numpy as np
+        >>> Linear(120, 84, rng=0)(np.zeros((2, 120), np.float32)).shape
+        (2, 84)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        requires_grad: bool = True,
+        rng: Any = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(requires_grad=requires_grad)
+        self.in_features = integer("Linear", "in_features", in_features, 1)
+        self.out_features = integer("Linear", "out_features", out_features, 1)
+        dtype = check_dtype("Linear", dtype)
+        self._add_parameter("weight", init.he_normal((self.out_features, self.in_features), init.generator(rng), dtype))
+        if bias:
+            self._add_parameter("bias", init.zeros((self.out_features,), dtype))
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, linear.Cache]:
+        return linear.forward(x, self.params["weight"], self.params.get("bias"), work=work)
+
+    def _backward(self, dy: Array, cache: linear.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        dx, dweight, dbias = linear.backward(dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, work=work)
+        self._set_gradients(weight=dweight, bias=dbias)
+        return dx
+
+    def _describe(self) -> str:
+        return f"{self.in_features}, {self.out_features}" + ("" if "bias" in self.params else ", bias=False")

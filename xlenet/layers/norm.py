@@ -1,0 +1,85 @@
+"""Batch normalisation layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import init
+from ..backend import Array, default_backend, place
+from ..functional import batchnorm
+from ..functional._checks import check_dtype, integer
+from ..workspace import Workspace
+from .base import Layer
+
+
+class BatchNorm(Layer):
+    """Normalise each channel of (N, C, H, W) or (N, C). See `xlenet.functional.batchnorm`.
+
+    In training mode with the batch's own mean and variance, which also move the running ones:
+    running = decay * running + (1 - decay) * batch, with the unbiased variance (divided by M - 1). In evaluation mode with
+    the running ones.
+
+    Args:
+        channels: C.
+        decay: the weight of the old running value, 0 to 1. (PyTorch's ``momentum`` is 1 - decay.)
+        eps: added to the variance, inside the square root.
+        requires_grad: False freezes `weight` and `bias`; the running statistics still move in training mode.
+        dtype: "float32" or "float64".
+
+    Example:
+        >>> import numpy as np
+        >>> bn = BatchNorm(1, decay=0.5)
+        >>> bn(np.array([[1.0], [3.0]], np.float32))[:, 0]
+        array([-0.999995,  0.999995], dtype=float32)
+        >>> bn.buffers["running_mean"], bn.buffers["running_var"]
+        (array([1.], dtype=float32), array([1.5], dtype=float32))
+    """
+
+    def __init__(
+        self, channels: int, decay: float = 0.9, eps: float = 1e-5, *, requires_grad: bool = True, dtype: str = "float32"
+    ) -> None:
+        super().__init__(requires_grad=requires_grad)
+        self.channels = integer("BatchNorm", "channels", channels, 1)
+        if not 0.0 <= decay <= 1.0:
+            raise ValueError(f"BatchNorm: got decay {decay!r}; expected 0 to 1; it is the weight of the old value, 0.9 is usual")
+        if not 0.0 <= eps < float("inf"):
+            raise ValueError(f"BatchNorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
+        self.decay, self.eps = float(decay), float(eps)
+        dtype = check_dtype("BatchNorm", dtype)
+        shape = (self.channels,)
+        self._add_parameter("weight", init.ones(shape, dtype))
+        self._add_parameter("bias", init.zeros(shape, dtype))
+        self.buffers["running_mean"] = place(init.zeros(shape, dtype), default_backend())
+        self.buffers["running_var"] = place(init.ones(shape, dtype), default_backend())
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
+        if not self.training:
+            return self._evaluate(x, work)
+        y, cache = batchnorm.forward_training(x, self.params["weight"], self.params["bias"], self.eps, work=work)
+        self._move("running_mean", cache.mean)
+        self._move("running_var", cache.var * (cache.count / (cache.count - 1)))
+        return y, cache
+
+    def _evaluate(self, x: Array, work: Workspace | None) -> tuple[Array, batchnorm.EvaluationCache]:
+        params, buffers = self.params, self.buffers
+        return batchnorm.forward_evaluation(
+            x, params["weight"], params["bias"], buffers["running_mean"], buffers["running_var"], self.eps, work=work
+        )
+
+    def _infer(self, x: Array, work: Workspace | None) -> Array:
+        return self._evaluate(x, work)[0]
+
+    def _move(self, name: str, new: Array) -> None:
+        self.buffers[name] *= self.decay
+        self.buffers[name] += (1.0 - self.decay) * new
+
+    def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
+        # The cache knows by which rules forward went, even if the mode has changed since.
+        trained = isinstance(cache, batchnorm.TrainingCache)
+        backward = batchnorm.backward_training if trained else batchnorm.backward_evaluation
+        dx, dweight, dbias = backward(dy, cache, need_dx=need_dx, work=work)
+        self._set_gradients(weight=dweight, bias=dbias)
+        return dx
+
+    def _describe(self) -> str:
+        return f"{self.channels}, decay={self.decay}, eps={self.eps}"

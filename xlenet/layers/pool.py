@@ -1,0 +1,45 @@
+"""Pooling layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array
+from ..functional import maxpool2d
+from ..functional._checks import pair
+from ..functional.windows import Padding, resolve_padding
+from ..workspace import Workspace
+from .base import Layer
+
+
+class MaxPool2D(Layer):
+    """Take the largest number of every window of (N, C, H, W): (N, C, OH, OW). See `xlenet.functional.maxpool2d`.
+
+    Args:
+        kernel: window KH = KW, or (KH, KW).
+        stride: step between windows, or (vertical, horizontal); None means the kernel.
+        padding: as in `Conv2D`, but with minus infinity.
+        ceil_mode: let a last window hang over the end instead of leaving the rest of the image out.
+
+    Example:
+        >>> import numpy as np
+        >>> MaxPool2D(2)(np.zeros((2, 6, 28, 28), np.float32)).shape
+        (2, 6, 14, 14)
+    """
+
+    def __init__(self, kernel: Any, stride: Any = None, padding: Padding = 0, ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.kernel = pair("MaxPool2D", "kernel", kernel, 1)
+        self.stride = self.kernel if stride is None else pair("MaxPool2D", "stride", stride, 1)
+        resolve_padding(padding, self.kernel, self.kernel, self.stride, "MaxPool2D")  # says now what is wrong with it
+        self.padding = padding
+        self.ceil_mode = bool(ceil_mode)
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, maxpool2d.Cache]:
+        return maxpool2d.forward(x, self.kernel, self.stride, self.padding, self.ceil_mode, work=work)
+
+    def _backward(self, dy: Array, cache: maxpool2d.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        return maxpool2d.backward(dy, cache, work=work) if need_dx else None
+
+    def _describe(self) -> str:
+        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}" + (", ceil_mode=True" if self.ceil_mode else "")

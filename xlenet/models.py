@@ -1,0 +1,82 @@
+"""Networks put together from the layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import init
+from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
+
+
+class LeNet5(Sequential):
+    """LeNet-5 with max-pooling, batch normalisation and ReLU.
+
+    ==============  ====================  ==================
+    layer           what it is            result, 28x28 input
+    ==============  ====================  ==================
+    conv1           6 filters 5x5, SAME   (N, 6, 28, 28)
+    pool1 bn1 relu1                       (N, 6, 14, 14)
+    conv2           16 filters 5x5        (N, 16, 10, 10)
+    pool2 bn2 relu2                       (N, 16, 5, 5)
+    conv3           120 filters 5x5       (N, 120, 1, 1)
+    flatten                               (N, 120)
+    fc4 relu4       120 -> 84             (N, 84)
+    fc5             84 -> classes         (N, classes)
+    ==============  ====================  ==================
+
+    With one input channel and ten classes it has 61,750 parameters.
+
+    Args:
+        image_size: 28, or 32; 32x32 images carry the border themselves, so conv1 is then VALID.
+        relu_after_conv3: whether a ReLU follows conv3.
+        channels: input channels, 1 for grey images.
+        classes: K.
+        bn_decay: `decay` of the batch normalisations.
+        rng: generator or seed of the first weights.
+        dtype: "float32" or "float64".
+
+    Raises:
+        ValueError: another image size.
+
+    Example:
+        >>> import numpy as np
+        >>> model = LeNet5(rng=0)
+        >>> model(np.zeros((4, 1, 28, 28), np.float32)).shape, model.size
+        ((4, 10), 61750)
+
+    References:
+        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-Based Learning Applied to Document Recognition (1998).
+    """
+
+    def __init__(
+        self,
+        image_size: int = 28,
+        *,
+        relu_after_conv3: bool = False,
+        channels: int = 1,
+        classes: int = 10,
+        bn_decay: float = 0.9,
+        rng: Any = None,
+        dtype: str = "float32",
+    ) -> None:
+        if image_size not in (28, 32):
+            raise ValueError(f"LeNet5: got image_size {image_size!r}; expected 28 or 32; resize or pad the images")
+        rng = init.generator(rng)
+        after_conv3: dict[str, Layer] = {"relu3": ReLU()} if relu_after_conv3 else {}
+        super().__init__(
+            conv1=Conv2D(channels, 6, 5, padding="SAME" if image_size == 28 else "VALID", rng=rng, dtype=dtype),
+            pool1=MaxPool2D(2),
+            bn1=BatchNorm(6, decay=bn_decay, dtype=dtype),
+            relu1=ReLU(),
+            conv2=Conv2D(6, 16, 5, rng=rng, dtype=dtype),
+            pool2=MaxPool2D(2),
+            bn2=BatchNorm(16, decay=bn_decay, dtype=dtype),
+            relu2=ReLU(),
+            conv3=Conv2D(16, 120, 5, rng=rng, dtype=dtype),
+            **after_conv3,
+            flatten=Flatten(),
+            fc4=Linear(120, 84, rng=rng, dtype=dtype),
+            relu4=ReLU(),
+            fc5=Linear(84, classes, rng=rng, dtype=dtype),
+        )
+        self.image_size = image_size

@@ -1,0 +1,228 @@
+"""Optimisers: from gradients to better parameters.
+
+All parameters lie one behind the other in a single vector, and so do their gradients and each optimiser's own memory of
+them: a step is a few operations on long vectors, whatever the number of layers. The layers keep views of these vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .backend import Array, namespace_of, zeros
+from .layers import Layer
+
+
+class Optimizer:
+    """What the optimisers have in common: the vectors, and what is done to the gradient before each step.
+
+    Making one moves the model's parameters and gradients into vectors, so make it after `Layer.to`, and one per model.
+
+    Args:
+        model: a layer, usually a `Sequential`; frozen layers in it are left alone.
+        weight_decay: how strongly weights are pulled to 0. Only weights with two or more axes: never biases, never the
+            scale and shift of batch normalisation.
+        clip: the largest norm that the whole gradient may have; a larger one is scaled down to it. None: any.
+
+    Raises:
+        ValueError: a number out of range, or a model with nothing to learn.
+    """
+
+    def __init__(self, model: Layer, *, weight_decay: float = 0.0, clip: float | None = None) -> None:
+        _check_number("weight_decay", weight_decay, 0.0)
+        if clip is not None and not 0.0 < clip < math.inf:
+            raise ValueError(f"{type(self).__name__}: got clip {clip!r}; expected a number above 0, or None; 1.0 is usual")
+        self.weight_decay, self.clip = weight_decay, clip
+        places = [(leaf, name) for _, leaf in model.leaves() for name in leaf.grads]
+        if not places:
+            raise ValueError(f"{type(self).__name__}: got a model with nothing to learn; expected a layer that is not frozen; unfreeze one")
+        places.sort(key=lambda place: place[0].params[place[1]].ndim < 2)  # those that decay first; else in order
+        self._decayed = sum(leaf.params[name].size for leaf, name in places if leaf.params[name].ndim >= 2)
+        self.params = _move_into_vector([(leaf.params, name) for leaf, name in places])
+        self.grads = _move_into_vector([(leaf.grads, name) for leaf, name in places])
+        self._views = [(leaf, name, leaf.params[name]) for leaf, name in places]
+        self.slots: dict[str, Array] = {}
+        self.steps = 0
+
+    def step(self, lr: float) -> None:
+        """Change the parameters by the gradients of the last backward.
+
+        Args:
+            lr: learning rate.
+
+        Raises:
+            RuntimeError: the model's arrays have been exchanged since, by `Layer.to` or by another optimiser.
+        """
+        if any(leaf.params[name] is not view for leaf, name, view in self._views):
+            raise RuntimeError(
+                f"{type(self).__name__}: got a model whose arrays were exchanged (by .to() or a second optimiser); "
+                "expected those it was made for; make a new optimiser"
+            )
+        self.steps += 1
+        if self.clip is not None:
+            self._clip_gradient(self.clip)
+        self._update(lr)
+
+    def _update(self, lr: float) -> None:
+        raise NotImplementedError
+
+    def _clip_gradient(self, largest: float) -> None:
+        xp = namespace_of(self.grads)
+        norm = xp.sqrt(xp.vecdot(self.grads, self.grads))
+        self.grads *= largest / xp.maximum(norm, largest)  # no question to the device: 1 where the norm is small enough
+
+    def _add_slot(self, name: str) -> Array:
+        self.slots[name] = zeros(self.params.shape, like=self.params)
+        return self.slots[name]
+
+
+def _move_into_vector(places: list[tuple[dict[str, Array], str]]) -> Array:
+    """Copy the arrays at `places` behind one another and put views of the copy in their places."""
+    arrays = [holder[name] for holder, name in places]
+    xp = namespace_of(*arrays)
+    vector = zeros((sum(a.size for a in arrays),), like=arrays[0])
+    start = 0
+    for (holder, name), array in zip(places, arrays, strict=True):
+        part = vector[start : start + array.size]
+        part[...] = xp.reshape(array, (-1,))
+        holder[name] = xp.reshape(part, array.shape)
+        start += array.size
+    return vector
+
+
+def _check_number(name: str, value: Any, low: float, below: float = math.inf) -> None:
+    if not low <= value < below:
+        raise ValueError(f"optimiser: got {name} {value!r}; expected at least {low} and below {below}; change it")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum: v = momentum * v + g;  p = p - lr * v.
+
+    With Nesterov's momentum p moves by g + momentum * v instead. Weight decay is added to the gradient g. (The conventions
+    of PyTorch.)
+
+    Args:
+        model: see `Optimizer`.
+        momentum: how much of the last step's velocity stays, 0 to below 1.
+        nesterov: look ahead along the velocity.
+        weight_decay: see `Optimizer`.
+        clip: see `Optimizer`.
+
+    Example:
+        >>> from xlenet import Linear
+        >>> layer = Linear(2, 1, rng=0)
+        >>> optimizer = SGD(layer, momentum=0.9)
+        >>> layer.grads["bias"][...] = 1.0
+        >>> optimizer.step(lr=0.5)
+        >>> layer.params["bias"]
+        array([-0.5], dtype=float32)
+
+    References:
+        I. Sutskever et al., On the importance of initialization and momentum in deep learning (2013).
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        *,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(model, weight_decay=weight_decay, clip=clip)
+        _check_number("momentum", momentum, 0.0, 1.0)
+        self.momentum, self.nesterov = momentum, nesterov
+        self._add_slot("velocity")
+
+    def _update(self, lr: float) -> None:
+        gradient, velocity = self.grads, self.slots["velocity"]
+        if self.weight_decay:
+            decayed = gradient[: self._decayed]
+            decayed += self.weight_decay * self.params[: self._decayed]
+        velocity *= self.momentum
+        velocity += gradient
+        if self.nesterov:
+            gradient += self.momentum * velocity
+        self.params -= lr * (gradient if self.nesterov else velocity)
+
+
+class Adam(Optimizer):
+    """Adam: each parameter's step is scaled by how large its gradients have been. Weight decay is added to the gradient.
+
+    Args:
+        model: see `Optimizer`.
+        betas: how much stays of the running means of gradients and of their squares, each 0 to below 1.
+        eps: added to the root of the mean square.
+        weight_decay: see `Optimizer`.
+        clip: see `Optimizer`.
+
+    Example:
+        >>> from xlenet import Linear
+        >>> layer = Linear(2, 1, rng=0)
+        >>> optimizer = Adam(layer)
+        >>> layer.grads["bias"][...] = 100.0
+        >>> optimizer.step(lr=0.01)
+        >>> layer.params["bias"]       # the first step has length lr, however large the gradient
+        array([-0.01], dtype=float32)
+
+    References:
+        D. Kingma, J. Ba, Adam (2014), https://arxiv.org/abs/1412.6980
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(model, weight_decay=weight_decay, clip=clip)
+        for beta in betas:
+            _check_number("betas", beta, 0.0, 1.0)
+        _check_number("eps", eps, 0.0)
+        self.betas, self.eps = betas, eps
+        self._add_slot("mean")
+        self._add_slot("square")
+
+    def _update(self, lr: float) -> None:
+        self._decay(lr)
+        xp, (beta1, beta2) = namespace_of(self.grads), self.betas
+        mean, square = self.slots["mean"], self.slots["square"]
+        mean *= beta1
+        mean += (1.0 - beta1) * self.grads
+        square *= beta2
+        square += (1.0 - beta2) * self.grads * self.grads
+        # Both means start at 0 and are too small by these factors at first.
+        root = xp.sqrt(square) / math.sqrt(1.0 - beta2**self.steps) + self.eps
+        self.params -= (lr / (1.0 - beta1**self.steps)) * mean / root
+
+    def _decay(self, lr: float) -> None:
+        if self.weight_decay:
+            decayed = self.grads[: self._decayed]
+            decayed += self.weight_decay * self.params[: self._decayed]
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: weights shrink by lr * weight_decay, however large their gradients are.
+
+    Args:
+        model, betas, eps, weight_decay, clip: see `Adam`.
+
+    Example:
+        >>> from xlenet import Linear
+        >>> layer = Linear(2, 1, rng=0)
+        >>> before = layer.params["weight"].copy()
+        >>> AdamW(layer, weight_decay=0.5).step(lr=0.1)     # no gradient: nothing but decay
+        >>> bool((abs(layer.params["weight"] - 0.95 * before) < 1e-6).all())
+        True
+
+    References:
+        I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization (2017), https://arxiv.org/abs/1711.05101
+    """
+
+    def _decay(self, lr: float) -> None:
+        decayed = self.params[: self._decayed]
+        decayed *= 1.0 - lr * self.weight_decay

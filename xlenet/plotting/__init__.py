@@ -1,0 +1,14 @@
+"""Pictures of a training run as PNG files: curves, confusion matrix, contact sheet.
+
+Matplotlib is loaded when the first picture is drawn, not before. No global state of it is touched (no `pyplot`, no
+window, no change of settings), so the functions need no display and may be called from several threads. Equal input
+gives equal bytes.
+"""
+
+from __future__ import annotations
+
+from .confusion import plot_confusion
+from .curves import plot_curves
+from .digits import plot_digits
+
+__all__ = ["plot_confusion", "plot_curves", "plot_digits"]

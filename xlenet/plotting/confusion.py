@@ -1,0 +1,159 @@
+"""Which class was taken for which."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from .figures import FAINT, INK, Axes, Figure, new_figure, save_figure
+
+_RIGHT = "#DCE9F2"  # the diagonal: pale, because the mistakes are what the picture is for
+_NEVER = "#F7F7F7"  # a mistake that was never made
+_COLOURS = "Oranges"  # from light to dark in one hue: reads without colour vision, too
+_MOST_CLASSES_WITH_FIGURES = 50  # beyond this, numbers that fit a cell could not be read
+_POINTS_PER_INCH = 72.0
+_TOP, _RIGHT_MARGIN, _AXIS_NAME = 0.9, 1.75, 0.5  # inches
+
+
+def plot_confusion(
+    matrix: Array, class_names: Sequence[str], path: str | os.PathLike[str], title: str = "Confusion matrix"
+) -> Path:
+    """Draw a confusion matrix: counts in the cells, colour for the share of a true class that was taken for another.
+
+    The colour leaves the right answers out and begins at zero, so that a few mistakes among thousands can be seen.
+
+    Args:
+        matrix: counts (C, C), host NumPy; row = true class, column = predicted class
+            (`xlenet.metrics.confusion_matrix`).
+        class_names: the C names, in the order of the labels.
+        path: the PNG to write.
+        title: what was tested on what; accuracy and number of mistakes are written under it.
+
+    Returns:
+        `path` as a `Path`.
+
+    Raises:
+        ValueError: `matrix` is not square or not made of counts, or the names are not as many.
+        MissingExtraError: Matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    counts = _checked(matrix, class_names)
+    cell = _cell_inches(len(counts))
+    points = max(4.5, min(9.0, 0.6 * cell * _POINTS_PER_INCH))
+    longest = max(len(name) for name in class_names) * 0.6 * points / _POINTS_PER_INCH
+    upright = longest > 0.85 * cell  # the names under the columns, where they would run into each other
+    side, left = cell * len(counts), _AXIS_NAME + 0.15 + longest
+    bottom = _AXIS_NAME + (0.15 + longest if upright else 0.15)
+    width, height = left + side + _RIGHT_MARGIN, bottom + side + _TOP
+    figure = new_figure(width, height)
+    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    picture = _draw_cells(axes, counts)
+    _write_names(axes, class_names, max(1, math.ceil(1.1 * points / (cell * _POINTS_PER_INCH))), points, upright)
+    if len(counts) <= _MOST_CLASSES_WITH_FIGURES:
+        _write_counts(axes, counts, cell)
+        _write_recalls(axes, counts, points)
+    scale = figure.add_axes(((width - 0.78) / width, bottom / height, 0.16 / width, side / height))
+    _draw_scale(figure, picture, scale)
+    heading = f"{title}\n{_summary(counts)}"
+    figure.text(0.2 / width, 1 - 0.16 / height, heading, va="top", fontsize=11, color=INK, linespacing=1.35)
+    return save_figure(figure, path)
+
+
+def _checked(matrix: Array, class_names: Sequence[str]) -> Array:
+    """Return `matrix` as an int64 array that fits the names."""
+    counts = np.asarray(matrix)
+    square = counts.ndim == 2 and counts.shape[0] == counts.shape[1] and counts.size > 0
+    if not square or counts.dtype.kind not in "iu" or counts.min() < 0:
+        raise ValueError(
+            f"plot_confusion: got a matrix of shape {counts.shape} and dtype {counts.dtype}; expected counts (C, C), "
+            "integers from 0 up; make it with xlenet.metrics.confusion_matrix"
+        )
+    if len(class_names) != len(counts):
+        raise ValueError(
+            f"plot_confusion: got {len(class_names)} class names for {len(counts)} classes; expected one name each; "
+            "pass the class_names of the data set"
+        )
+    return counts.astype(np.int64)
+
+
+def _cell_inches(classes: int) -> float:
+    """Return the side of a cell: large for few classes, and never so small or large that the page gets out of hand."""
+    return min(1.5, max(5.8 / classes, min(0.36, 22.0 / classes)))
+
+
+def _error_rates(counts: Array) -> Array:
+    """Return how many of each true class were taken for each other class, in % of the true class; 0 on the diagonal."""
+    rates = 100.0 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(rates, 0.0)
+    return rates
+
+
+def _highest(rates: Array) -> float:
+    """Return the end of the colour scale, which has to be above zero when nothing is wrong."""
+    return float(rates.max()) or 1.0
+
+
+def _draw_cells(axes: Axes, counts: Array) -> Any:
+    """Colour every cell by the share of its row, and the diagonal by itself; return the coloured picture."""
+    from matplotlib.colors import ListedColormap
+
+    rates = _error_rates(counts)
+    axes.set_facecolor(_NEVER)
+    picture = axes.imshow(np.where(rates > 0, rates, np.nan), cmap=_COLOURS, vmin=0.0, vmax=_highest(rates))
+    axes.imshow(np.where(np.eye(len(counts)) > 0, 1.0, np.nan), cmap=ListedColormap([_RIGHT]))
+    edges = np.arange(1, len(counts)) - 0.5
+    axes.hlines(edges, -0.5, len(counts) - 0.5, color="white", linewidth=0.8)
+    axes.vlines(edges, -0.5, len(counts) - 0.5, color="white", linewidth=0.8)
+    axes.spines[:].set_visible(False)
+    return picture
+
+
+def _write_counts(axes: Axes, counts: Array, cell: float) -> None:
+    """Write each count into its cell, in white where the cell is dark, and faintly where it is zero."""
+    digits = max(len(f"{counts.max()}"), 2)
+    points = min(10.5, cell * _POINTS_PER_INCH * 0.9 / (0.64 * digits))
+    rates = _error_rates(counts)
+    dark = rates > 0.55 * _highest(rates)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if dark[row, column] else INK if count or row == column else "#C4C4C4"
+        axes.text(column, row, f"{count}", ha="center", va="center", fontsize=points, color=colour)
+
+
+def _write_names(axes: Axes, class_names: Sequence[str], every: int, points: float, upright: bool) -> None:
+    """Write the names along both axes; only each `every`-th where rows are closer than letters are high."""
+    shown = range(0, len(class_names), every)
+    labels = [class_names[i] for i in shown]
+    axes.set_yticks(shown, labels=labels, fontsize=points, color=INK)
+    axes.set_xticks(shown, labels=labels, fontsize=points, color=INK, rotation=90 if upright else 0)
+    axes.tick_params(length=0)
+    axes.set_xlabel("Predicted", fontsize=10, color=INK)
+    axes.set_ylabel("True", fontsize=10, color=INK)
+
+
+def _write_recalls(axes: Axes, counts: Array, points: float) -> None:
+    """Write behind each row which share of its class was recognised."""
+    beside = {"textcoords": "offset points", "annotation_clip": False}
+    axes.annotate("Recognised", (len(counts) - 0.5, -0.5), (6, 6), fontsize=8, color="#6B6B6B", **beside)
+    for row, (right, total) in enumerate(zip(np.diagonal(counts), counts.sum(axis=1), strict=True)):
+        text = f"{100 * right / total:.1f} %" if total else "no images"
+        axes.annotate(text, (len(counts) - 0.5, row), (6, 0), va="center", fontsize=points, color=INK, **beside)
+
+
+def _draw_scale(figure: Figure, picture: Any, axes: Axes) -> None:
+    scale = figure.colorbar(picture, cax=axes)
+    scale.outline.set_visible(False)
+    scale.ax.tick_params(labelsize=8, labelcolor=INK, color=FAINT)
+    scale.set_label("Taken for another: % of the true class", fontsize=8, color=INK)
+
+
+def _summary(counts: Array) -> str:
+    total, right = int(counts.sum()), int(np.trace(counts))
+    if not total:
+        return "no images"
+    return f"{100 * right / total:.2f} % right, {total - right:,} of {total:,} wrong"

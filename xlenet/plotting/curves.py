@@ -1,0 +1,163 @@
+"""Loss and accuracy over the epochs of a training run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .figures import BLUE, FAINT, INK, VERMILLION, Axes, new_figure, save_figure, style_axes
+
+_COLOURS = {"train": VERMILLION, "test": BLUE}
+# Dashes tell the curves apart where colour does not.
+_DASHES = {"train": (0, (4, 1.6)), "test": "solid"}
+
+# Errors (1 - accuracy) that make round accuracies: 100 %, 99.99 %, ... 90 %, 80 %, 50 %, 0 %.
+_ERROR_TICKS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_LINEAR_BELOW = 1e-4  # errors smaller than this have no logarithmic room of their own, so that 100 % has a place
+_NARROWEST = 4.0  # the least ratio of the two ends of an accuracy axis: enough for three ticks
+_LABEL_HEIGHT = 0.065  # of a panel: labels nearer than this are pushed apart
+
+History = Sequence[Mapping[str, Any]]
+
+
+def plot_curves(history: History, path: str | os.PathLike[str], title: str = "LeNet-5") -> Path:
+    """Draw loss and accuracy, training and test, over the epochs, with the last values in figures.
+
+    The loss has a logarithmic axis where it falls or rises by more than a factor of three. The accuracy's axis is
+    logarithmic in the error, so that 99 % and 99.9 % are as far apart as 90 % and 99 %.
+
+    Args:
+        history: one mapping per epoch, as in ``metrics.jsonl``: `epoch`, `train_loss`, `train_accuracy`, `test_loss`,
+            `test_accuracy` (accuracies from 0 to 1). Other keys are passed over. A value that is not finite is a gap.
+        path: the PNG to write.
+        title: what was trained on what; the last epoch's test accuracy is written behind it.
+
+    Returns:
+        `path` as a `Path`.
+
+    Raises:
+        ValueError: no epoch, or an epoch that lacks a key.
+        MissingExtraError: Matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    series = _series(history)
+    figure = new_figure(10.0, 4.4)
+    figure.suptitle(
+        f"{title}: {100 * series['test_accuracy'][-1]:.2f} % test accuracy after epoch {series['epoch'][-1]:g}",
+        x=0.065, y=0.955, ha="left", fontsize=13, color=INK,
+    )  # fmt: skip
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.065, right=0.875, top=0.83, bottom=0.125, wspace=0.54)
+    _draw_losses(left, series)
+    _draw_accuracies(right, series)
+    return save_figure(figure, path)
+
+
+def _series(history: History) -> dict[str, list[float]]:
+    """Turn the epochs' mappings into one list per key; the losses and accuracies that are not finite become NaN."""
+    if not history:
+        raise ValueError("plot_curves: got no epoch; expected at least one; draw after the first epoch has ended")
+    keys = ["epoch", *(f"{part}_{what}" for what in ("loss", "accuracy") for part in _COLOURS)]
+    absent = sorted({key for row in history for key in keys if key not in row})
+    if absent:
+        raise ValueError(
+            f"plot_curves: got an epoch without {', '.join(absent)}; expected {', '.join(keys)}; "
+            "pass the objects of metrics.jsonl"
+        )
+    columns = {key: [float(row[key]) for row in history] for key in keys}
+    return {key: [v if math.isfinite(v) else math.nan for v in values] for key, values in columns.items()}
+
+
+def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
+    _prepare(axes, series["epoch"], "Loss (cross-entropy, nats)")
+    values = [v for part in _COLOURS for v in series[f"{part}_loss"] if not math.isnan(v)] or [1.0]
+    low, high = min(values), max(values)
+    if low > 0 and high / 3 > low:
+        axes.set_yscale("log")
+        # Half a decade's tenth of air, kept inside what a float can hold.
+        axes.set_ylim(max(low / 1.25, 1e-307), min(high, 1e307) * 1.25)
+        _label_round_losses(axes, low, high)
+    else:
+        axes.set_ylim(min(0.0, 1.08 * max(low, -1e307)), 1.08 * min(high, 1e307) if high > 0 else 1.0)
+    last = {part: series[f"{part}_loss"] for part in _COLOURS}
+    _draw(axes, series["epoch"], last, {part: f"{values[-1]:.3g}" for part, values in last.items()})
+
+
+def _label_round_losses(axes: Axes, low: float, high: float) -> None:
+    """Put ticks at 1, 2 and 5 times powers of ten where there is room, else at powers of ten alone, in plain figures."""
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    stride = math.ceil((last - first) / 8)
+    factors = (1.0, 2.0, 5.0) if last - first < 3 else (1.0,)
+    ticks = [float(f"{f}e{power}") for power in range(first, last + 1, max(stride, 1)) for f in factors]
+    ticks = [tick for tick in ticks if low / 1.25 <= tick <= high * 1.25]
+    axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+
+
+def _draw_accuracies(axes: Axes, series: dict[str, list[float]]) -> None:
+    _prepare(axes, series["epoch"], "Accuracy (%)")
+    errors = {part: [1.0 - v for v in series[f"{part}_accuracy"]] for part in _COLOURS}
+    values = [v for part in errors.values() for v in part if not math.isnan(v)] or [1.0]
+    low, high = min(values) / 1.3, min(max(values) * 1.3, 1.0)
+    high = max(high, _NARROWEST * low, 10 * _LINEAR_BELOW)
+    low = min(low, high / _NARROWEST)
+    axes.set_yscale("symlog", linthresh=_LINEAR_BELOW, linscale=0.4)
+    axes.set_ylim(high, low if low > _LINEAR_BELOW else 0.0)
+    _label_round_accuracies(axes, low, high)
+    ends = {part: f"{100 * series[f'{part}_accuracy'][-1]:.2f} %" for part in _COLOURS}
+    _draw(axes, series["epoch"], errors, ends)
+
+
+def _label_round_accuracies(axes: Axes, low: float, high: float) -> None:
+    """Put ticks at round accuracies; over several decades only at the powers of ten, which keep apart."""
+    ticks = [tick for tick in _ERROR_TICKS if low <= tick <= high or (tick == 0 and low <= _LINEAR_BELOW)]
+    if len(ticks) > 8:
+        ticks = [tick for tick in ticks if tick == 0 or math.log10(tick).is_integer()]
+    axes.set_yticks(ticks, labels=[f"{100 * (1 - tick):.6g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+
+
+def _prepare(axes: Axes, epochs: Sequence[float], name: str) -> None:
+    """Name the panel above it, where it reads horizontally, and give the epochs whole numbers."""
+    style_axes(axes)
+    axes.set_title(name, loc="left", fontsize=10, color=INK)
+    axes.set_xlabel("Epoch", fontsize=9, color=INK)
+    first, last = min(epochs), max(epochs)
+    axes.set_xticks(_epoch_ticks(first, last))
+    axes.set_xlim((first, last) if first < last else (first - 0.5, first + 0.5))
+
+
+def _epoch_ticks(first: float, last: float) -> list[float]:
+    """Return the first epoch and the multiples of a round number after it, eight at most."""
+    span = max(last - first, 1.0)
+    power = 10.0 ** math.floor(math.log10(span / 8))
+    step = max(1.0, next(power * factor for factor in (1, 2, 5, 10) if span <= 8 * power * factor))
+    multiples = [step * k for k in range(math.ceil(first / step), math.floor(last / step) + 1)]
+    return [first, *(tick for tick in multiples if tick - first > 0.5 * step)]
+
+
+def _draw(axes: Axes, epochs: Sequence[float], curves: dict[str, list[float]], ends: dict[str, str]) -> None:
+    """Draw the curves and write each one's name and last value right of its end."""
+    heights = {}
+    for part, values in curves.items():
+        axes.plot(
+            epochs, values, color=_COLOURS[part], linestyle=_DASHES[part], linewidth=1.8, clip_on=False,
+            marker="o", markersize=3.5 if len(epochs) <= 30 else 0, zorder=3 if part == "test" else 2,
+        )  # fmt: skip
+        place = axes.transAxes.inverted().transform(axes.transData.transform((epochs[-1], values[-1])))[1]
+        heights[part] = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.5
+    for part, height in _apart(heights).items():
+        axes.annotate(
+            f"{part}  {ends[part]}", xy=(1.03, height), xycoords="axes fraction", annotation_clip=False,
+            va="center", fontsize=9.5, color=_COLOURS[part] if "nan" not in ends[part] else FAINT,
+        )  # fmt: skip
+
+
+def _apart(heights: dict[str, float]) -> dict[str, float]:
+    """Push two labels apart, each by the same amount, until they no longer touch."""
+    (lower, low), (upper, high) = sorted(heights.items(), key=lambda item: item[1])
+    push = max(0.0, _LABEL_HEIGHT - (high - low)) / 2
+    return {lower: low - push, upper: high + push}

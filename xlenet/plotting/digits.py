@@ -1,0 +1,67 @@
+"""Images side by side."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..backend import Array
+from .figures import INK, new_figure, save_figure
+
+_MOST_COLUMNS = 10
+_CELL = 0.95  # inches; the title of an image is written above it, in the same width
+_POINTS_PER_INCH = 72.0
+
+
+def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[str]) -> Path:
+    """Draw grey images side by side, ten to a row, each under its title.
+
+    Args:
+        images: (N, H, W) or (N, 1, H, W), host NumPy; uint8 from black 0 to white 255, or any floating type, then black
+            is the least value of all the images and white the largest.
+        titles: N short texts, for example ``"4 for 9"``; ``""`` for none.
+        path: the PNG to write.
+
+    Returns:
+        `path` as a `Path`.
+
+    Raises:
+        ValueError: no image, another shape, or not one title for each image.
+        MissingExtraError: Matplotlib is not installed.
+        OutputError: the file cannot be written.
+    """
+    pictures = _checked(images, titles)
+    low, high = (0.0, 255.0) if pictures.dtype == np.uint8 else (float(pictures.min()), float(pictures.max()))
+    columns = min(_MOST_COLUMNS, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    caption = 0.26 if any(titles) else 0.06
+    width, height = 0.1 + columns * _CELL, 0.1 + rows * (_CELL - 0.1 + caption)
+    longest = max(1, *(len(line) for title in titles for line in title.split("\n")))
+    points = min(9.0, (_CELL - 0.08) * _POINTS_PER_INCH / (0.6 * longest))
+    figure = new_figure(width, height)
+    for i, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        row, column = divmod(i, columns)
+        top = height - 0.05 - row * (_CELL - 0.1 + caption) - caption
+        place = (0.1 + column * _CELL, top - (_CELL - 0.1), _CELL - 0.1, _CELL - 0.1)
+        axes = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
+        axes.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=points, color=INK, pad=3)
+    return save_figure(figure, path)
+
+
+def _checked(images: Array, titles: Sequence[str]) -> Array:
+    """Return the images as (N, H, W)."""
+    pictures = np.asarray(images)
+    if pictures.ndim == 4 and pictures.shape[1] == 1:
+        pictures = pictures[:, 0]
+    if pictures.ndim != 3 or not pictures.size or len(titles) != len(pictures):
+        raise ValueError(
+            f"plot_digits: got images of shape {np.shape(images)} and {len(titles)} titles; expected (N, H, W) or "
+            "(N, 1, H, W) with N at least 1, and N titles; pass one title for each image, '' for none"
+        )
+    return pictures

@@ -1,0 +1,231 @@
+"""The training loop, as a library: `fit`, `train_step`, `evaluate`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .backend import Array, namespace_of, synchronize, to_device, to_host, zeros
+from .data.images import Images
+from .errors import DivergedError
+from .layers import Layer
+from .losses import SoftmaxCrossEntropy
+from .optim import Optimizer
+from .schedules import one_cycle
+from .workspace import Workspace
+
+# Streams of random numbers under one seed; parameters are drawn from the seed itself.
+ORDER_STREAM = 1
+
+_CHECK_EVERY = 100  # steps between two looks at whether the loss is still finite: each look waits for a GPU
+
+
+class Epoch(NamedTuple):
+    """What is known after an epoch: a line of metrics.jsonl."""
+
+    epoch: int  # from 1
+    lr: float  # of the epoch's last step
+    train_loss: float  # mean over the epoch, while the parameters were changing
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float  # training alone
+    images_per_second: float
+
+
+class Evaluation(NamedTuple):
+    """How a model does on labelled images."""
+
+    loss: float
+    accuracy: float
+    predictions: Any  # (N,), int64, on the host
+
+
+class Meter:
+    """Loss and accuracy so far in an epoch, added up on the device, so that a step never waits for the host."""
+
+    def __init__(self, like: Array) -> None:
+        self._sums = zeros((3,), like=like, dtype="float64")  # loss, right answers, steps before the first loss not finite
+        self.images = 0
+
+    def add(self, loss: Array, logits: Array, labels: Array) -> None:
+        """Take a batch into account, by its own size."""
+        xp, sums, n = namespace_of(logits), self._sums, labels.shape[0]
+        self.images += n
+        total, right, finite = sums[0:1], sums[1:2], sums[2:3]
+        total += loss * n
+        right += xp.sum(xp.astype(xp.argmax(logits, axis=1) == labels, xp.float64))
+        finite += xp.astype(xp.isfinite(total), xp.float64)  # a sum once infinite or NaN stays so
+
+    def read(self) -> tuple[float, float, int]:
+        """Return mean loss, accuracy, and the number of steps before the first whose loss was not finite. Waits for the device."""
+        loss, right, finite = to_host(self._sums).tolist()
+        return loss / self.images, right / self.images, int(finite)
+
+
+class Progress(NamedTuple):
+    """Where a run is, for whoever shows it; reading the meter waits for the device, so do it a few times a second."""
+
+    epoch: int
+    step: int
+    steps: int
+    meter: Meter
+
+
+def train_step(
+    model: Layer,
+    loss: SoftmaxCrossEntropy,
+    optimizer: Optimizer,
+    x: Array,
+    labels: Array,
+    lr: float,
+    work: Workspace | None = None,
+    *,
+    labels_checked: bool = False,
+) -> tuple[Array, Array]:
+    """Learn from one batch: forward, backward, step.
+
+    Args:
+        model: in training mode.
+        loss: what to make small.
+        optimizer: made for `model`.
+        x: (N, C, H, W).
+        labels: (N,).
+        lr: learning rate of this step.
+        work: lends memory until the step ends; None allocates.
+        labels_checked: True skips the check that labels are in range.
+
+    Returns:
+        The batch's loss before the step, an array of no axes, and its logits (N, K).
+
+    Example:
+        >>> from xlenet import LeNet5, SGD, SoftmaxCrossEntropy
+        >>> model, loss = LeNet5(rng=0), SoftmaxCrossEntropy()
+        >>> optimizer = SGD(model)
+        >>> x, y = np.ones((2, 1, 28, 28), np.float32) * np.array([0, 1], np.float32)[:, None, None, None], np.array([3, 5])
+        >>> values = [float(train_step(model, loss, optimizer, x, y, lr=0.01)[0]) for _ in range(20)]
+        >>> values[-1] < 0.1 * values[0]
+        True
+    """
+    logits = model.forward(x, work=work)
+    value = loss.forward(logits, labels, labels_checked=labels_checked, work=work)
+    model.backward(loss.backward(work=work), need_dx=False, work=work)
+    optimizer.step(lr)
+    return value, logits
+
+
+def fit(
+    model: Layer,
+    optimizer: Optimizer,
+    train: Images,
+    test: Images | None = None,
+    *,
+    epochs: int = 20,
+    batch_size: int = 64,
+    lr: float = 0.05,
+    schedule: Callable[[float], float] = one_cycle,
+    seed: int = 0,
+    on_step: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> list[Epoch]:
+    """Train a classifier.
+
+    Args:
+        model: gives logits (N, K) for images.
+        optimizer: made for `model`.
+        train: what to learn from, in an order of each epoch's own; a short last batch counts by its own size.
+        test: what to evaluate on after each epoch; None: nothing (the figures are NaN).
+        epochs: how often to go through `train`.
+        batch_size: images in a step.
+        lr: peak learning rate.
+        schedule: factor of `lr` by progress, 0 to 1; see `xlenet.schedules`.
+        seed: of the order; the same on every backend.
+        on_step: called after each step.
+        on_epoch: called after each epoch.
+        should_stop: asked after each step; True ends training there, in the middle of an epoch.
+
+    Returns:
+        A record for each finished epoch.
+
+    Raises:
+        DivergedError: the loss is not finite any more; the message names the step.
+        ValueError: a number out of range.
+
+    Example:
+        >>> from xlenet import SGD, Flatten, Linear, Sequential
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(2, size=100)
+        >>> x = (rng.integers(100, size=(100, 1, 4, 4)) + 100 * y[:, None, None, None]).astype(np.uint8)   # dark and light
+        >>> model = Sequential(flatten=Flatten(), fc=Linear(16, 2, rng=0))
+        >>> fit(model, SGD(model), Images(x, y), epochs=3, batch_size=32)[-1].train_accuracy
+        1.0
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"fit: got {name} {value!r}; expected at least 1; change it")
+    if not 0.0 < lr < math.inf:
+        raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.002 for Adam")
+    loss, work, history = SoftmaxCrossEntropy(), Workspace(), []
+    steps = -(-len(train) // batch_size)
+    for epoch in range(1, epochs + 1):
+        model.train()
+        meter, began = Meter(train.x), time.perf_counter()
+        order = to_device(np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train)), like=train.x)
+        for step in range(steps):
+            x, labels = train.batch(order[step * batch_size : (step + 1) * batch_size], work)
+            rate = lr * schedule(((epoch - 1) * steps + step) / (epochs * steps))
+            value, logits = train_step(model, loss, optimizer, x, labels, rate, work, labels_checked=True)
+            meter.add(value, logits, labels)
+            work.end_step()
+            if (step + 1) % _CHECK_EVERY == 0 or step + 1 == steps:
+                _check_finite(meter, step + 1, epoch, lr)
+            if on_step is not None:
+                on_step(Progress(epoch, step + 1, steps, meter))
+            if should_stop is not None and should_stop():
+                return history
+        synchronize(train.x)
+        seconds = time.perf_counter() - began
+        train_loss, train_accuracy, _ = meter.read()
+        tested = evaluate(model, test) if test is not None else Evaluation(math.nan, math.nan, None)
+        history.append(
+            Epoch(epoch, rate, train_loss, train_accuracy, tested.loss, tested.accuracy, seconds, len(train) / seconds)
+        )
+        if on_epoch is not None:
+            on_epoch(history[-1])
+    return history
+
+
+def _check_finite(meter: Meter, steps: int, epoch: int, lr: float) -> None:
+    finite = meter.read()[2]
+    if finite < steps:
+        raise DivergedError(
+            f"fit: got a loss that is not finite in step {finite + 1} of epoch {epoch} (peak learning rate {lr:g}); "
+            f"expected a finite one; try a learning rate of {lr / 10:g}, or clip the gradient"
+        )
+
+
+def evaluate(model: Layer, images: Images, *, batch_size: int = 500) -> Evaluation:
+    """Measure loss and accuracy by the rules of evaluation; the model is left as it is.
+
+    Args:
+        model: gives logits (N, K) for images.
+        images: labelled images.
+        batch_size: images at a time; only memory depends on it.
+
+    Returns:
+        Mean loss, accuracy, and the predicted class of each image.
+    """
+    loss, meter, work, predictions = SoftmaxCrossEntropy(), Meter(images.x), Workspace(), []
+    for start in range(0, len(images), batch_size):
+        x, labels = images.batch(slice(start, start + batch_size), work)
+        logits = model.infer(x, work=work)
+        meter.add(loss.forward(logits, labels), logits, labels)
+        predictions.append(to_host(namespace_of(logits).argmax(logits, axis=1)))
+        work.end_step()
+    mean_loss, accuracy, _ = meter.read()
+    return Evaluation(mean_loss, accuracy, np.concatenate(predictions))
