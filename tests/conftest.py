@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.libraries import LIBRARIES, Lib, open_library, open_partner, skip_or_fail
+from tests.libraries import LIBRARIES, Lib, open_library, open_partner, skip_or_fail, skip_reasons
 
 # Derandomised: a run in CI draws the examples of the run before it. No deadline: a shared machine stalls at times.
 settings.register_profile(
@@ -27,6 +28,17 @@ settings.register_profile(
 settings.load_profile("xlenet")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Let the report say once, with a count, that a library is missing, and not once for every test that wanted it."""
+    report = yield
+    if report.skipped and call.when == "setup" and isinstance(report.longrepr, tuple):
+        text = report.longrepr[2]
+        if text.removeprefix("Skipped: ") in skip_reasons:
+            report.longrepr = (str(Path(__file__)), None, text)
+    return report
+
+
 @pytest.fixture(scope="session", params=LIBRARIES)
 def lib(request: pytest.FixtureRequest) -> Lib:
     """Each array library present, one after the other."""
@@ -37,6 +49,12 @@ def lib(request: pytest.FixtureRequest) -> Lib:
 def xp(lib: Lib) -> ModuleType:
     """The module of `lib`."""
     return lib.xp
+
+
+@pytest.fixture(scope="session", params=[name for name in LIBRARIES if name != "numpy"])
+def device_lib(request: pytest.FixtureRequest) -> Lib:
+    """Each library whose arrays are out of NumPy's reach."""
+    return open_library(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def check_gradients(
     inputs: Mapping[str, np.ndarray],
     rng: np.random.Generator,
 ) -> None:
-    """Compare backward with central differences, for each gradient that backward names and then for all of them at once.
+    """Compare backward with central differences: for each gradient that it names, and then for all of them at once.
 
     Args:
         lib: Where the operation runs; differences and products are taken on the host.

@@ -26,8 +26,10 @@ def batch_last(lib: Lib, values: np.ndarray) -> Any:
 
 
 def channels_last(lib: Lib, values: np.ndarray) -> Any:
-    """(N, C, H, W) to look at, (N, H, W, C) in memory."""
+    """(N, C, H, W) to look at, (N, H, W, C) in memory. A matrix has no such order: it stays as it is."""
     n = values.ndim
+    if n < 3:
+        return lib.asarray(values)
     return lib.xp.permute_dims(lib.asarray(np.moveaxis(values, 1, -1)), (0, n - 1, *range(1, n - 1)))
 
 

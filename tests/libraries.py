@@ -15,6 +15,8 @@ import pytest
 
 LIBRARIES = ("numpy", "cupy", "array_api_strict")
 
+skip_reasons: set[str] = set()  # for the report: each is worth one line, whichever tests it kept from running
+
 
 @dataclass(frozen=True)
 class Lib:
@@ -91,6 +93,7 @@ def skip_or_fail(variable: str, name: str, reason: str) -> NoReturn:
     """Skip with `reason`, or fail with it where the environment variable `variable` asks for `name`."""
     if name in _named_in(variable):
         pytest.fail(f"{variable} asks for {name}: {reason}", pytrace=False)
+    skip_reasons.add(reason)
     pytest.skip(reason)
 
 

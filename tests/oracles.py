@@ -33,10 +33,8 @@ def count_windows(n: int, k: int, s: int, pad: Pair, ceil_mode: bool = False) ->
     while count * s + k <= begin + n + end:
         count += 1
     covered = (count - 1) * s + k >= begin + n + end
-    overhanging_start = count * s
-    if ceil_mode and not covered and overhanging_start < begin + n:  # it must start inside the input or its left padding
-        count += 1
-    return count
+    starts_before_the_end_of_the_input = count * s < begin + n
+    return count + 1 if ceil_mode and not covered and starts_before_the_end_of_the_input else count
 
 
 def out_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> Pair:
@@ -85,24 +83,22 @@ def conv2d(x: Array, weight: Array, bias: Array | None, stride: Pair, pads: Pads
     for p, q in np.ndindex(oh, ow):
         for i, j, row, column in _window(p, q, (kh, kw), stride, pads):
             if 0 <= row < h and 0 <= column < w:
-                for b, o in np.ndindex(n, f):
-                    y[b, o, p, q] += np.dot(x[b, :, row, column], weight[o, :, i, j])
+                y[:, :, p, q] += x[:, :, row, column] @ weight[:, :, i, j].T  # (n, f) += (n, c) @ (c, f)
     return y if bias is None else y + bias.reshape(1, f, 1, 1)
 
 
 def conv2d_gradients(x: Array, weight: Array, dy: Array, stride: Pair, pads: Pads) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias of sum(y * dy): nothing is divided by the batch."""
-    n, _, h, w = x.shape
+    _, _, h, w = x.shape
     f, _, kh, kw = weight.shape
     dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(f)
     for p, q in np.ndindex(*dy.shape[2:]):
-        for b, o in np.ndindex(n, f):
-            dbias[o] += dy[b, o, p, q]
+        for image in dy:
+            dbias += image[:, p, q]
         for i, j, row, column in _window(p, q, (kh, kw), stride, pads):
             if 0 <= row < h and 0 <= column < w:
-                for b, o in np.ndindex(n, f):
-                    dx[b, :, row, column] += weight[o, :, i, j] * dy[b, o, p, q]
-                    dweight[o, :, i, j] += x[b, :, row, column] * dy[b, o, p, q]
+                dx[:, :, row, column] += dy[:, :, p, q] @ weight[:, :, i, j]  # (n, c) += (n, f) @ (f, c)
+                dweight[:, :, i, j] += dy[:, :, p, q].T @ x[:, :, row, column]  # (f, c) += (f, n) @ (n, c)
     return dx, dweight, dbias
 
 
@@ -124,9 +120,7 @@ def maxpool2d(x: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool 
     return y, winners
 
 
-def maxpool2d_gradient(
-    x: Array, dy: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False
-) -> Array:
+def maxpool2d_gradient(x: Array, dy: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> Array:
     _, winners = maxpool2d(x, kernel, stride, pads, ceil_mode)
     dx = np.zeros(x.shape)
     for b, ch, p, q in np.ndindex(*dy.shape):

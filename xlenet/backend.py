@@ -43,7 +43,7 @@ def namespace_of(*arrays: Array | None) -> Namespace:
         >>> namespace_of(np.zeros(3), None) is np
         True
     """
-    found = [_namespace_of_type(type(a)) for a in arrays if a is not None]
+    found = [_namespace_of_type(type(a)) for a in arrays if a is not None]  # type: ignore[arg-type]  # mypy #14727
     if not found:
         raise TypeError("namespace_of: got no array; expected at least one; pass the arrays that the result depends on")
     if any(xp is not found[0] for xp in found[1:]):
@@ -130,7 +130,11 @@ def resolve_backend(name: str) -> Backend:
     library, _, index = str(name).strip().lower().partition(":")
     if library == "auto" and not index:
         return _first_that_works()
-    if library not in _LIBRARIES or (index and not index.isdecimal()) or (library == "numpy" and index not in ("", "0")):
+    if (
+        library not in _LIBRARIES
+        or (index and not index.isdecimal())
+        or (library == "numpy" and index not in ("", "0"))
+    ):
         near = difflib.get_close_matches(library, ("numpy", "cupy", "auto"), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "choose one of these"
         raise BackendError(f"backend: got {name!r}; expected numpy, cupy, cupy:<device number> or auto; {hint}")
@@ -154,7 +158,11 @@ def _import(library: str) -> Namespace:
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == library
         came = "no such package installed" if absent else f"a package that does not import ({error})"
-        cure = 'pip install "xlenet[cuda13]" (or cuda12, after the driver)' if library == "cupy" else f"pip install {library}"
+        cure = (
+            'pip install "xlenet[cuda13]" (or cuda12, after the driver)'
+            if library == "cupy"
+            else f"pip install {library}"
+        )
         raise BackendError(f"backend {library}: got {came}; expected a working {library}; {cure}") from error
 
 
@@ -206,7 +214,9 @@ def synchronize(like: Array) -> None:
 
 
 def empty(shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
-    """Return an uninitialised array in the library, on the device and (unless `dtype` says otherwise) of the type of `like`."""
+    """Return an uninitialised array in the library, on the device and (unless `dtype` says otherwise) of the type of
+    `like`.
+    """
     return _new("empty", shape, like, dtype)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 
 def generator(rng: Any = None) -> np.random.Generator:
-    """Return `rng` itself where it is a generator, else a new one with `rng` as its seed (None: a seed of the system's).
+    """Return `rng` itself where it is a generator, else a new one with `rng` as its seed (None: a seed of the
+    system's).
 
     Example:
         >>> generator(0).integers(10, size=3)
@@ -19,7 +20,8 @@ def generator(rng: Any = None) -> np.random.Generator:
 
 
 def he_normal(shape: tuple[int, ...], rng: np.random.Generator, dtype: str) -> Any:
-    """Draw weights (OUT, IN, ...) that keep the variance of what passes through a ReLU: standard deviation sqrt(2 / fan_in).
+    """Draw weights (OUT, IN, ...) that keep the variance of what passes through a ReLU: standard deviation sqrt(2 /
+    fan_in).
 
     Drawn in float64 and then rounded, so that a float32 and a float64 model start from the same numbers.
 

@@ -23,6 +23,7 @@ class SoftmaxCrossEntropy:
         self._cache: softmax_cross_entropy.Cache | None = None
 
     def __call__(self, logits: Array, labels: Array) -> Array:
+        """Do what `forward` does."""
         return self.forward(logits, labels)
 
     def forward(
@@ -39,6 +40,8 @@ class SoftmaxCrossEntropy:
             RuntimeError: there was no forward since the last backward.
         """
         if self._cache is None:
-            raise RuntimeError("SoftmaxCrossEntropy: got backward without a forward before it; expected forward first; call the loss")
+            raise RuntimeError(
+                "SoftmaxCrossEntropy: got backward without a forward before it; expected forward first; call the loss"
+            )
         cache, self._cache = self._cache, None
         return softmax_cross_entropy.backward(dloss, cache, work=work)

@@ -31,11 +31,16 @@ class Optimizer:
     def __init__(self, model: Layer, *, weight_decay: float = 0.0, clip: float | None = None) -> None:
         _check_number("weight_decay", weight_decay, 0.0)
         if clip is not None and not 0.0 < clip < math.inf:
-            raise ValueError(f"{type(self).__name__}: got clip {clip!r}; expected a number above 0, or None; 1.0 is usual")
+            raise ValueError(
+                f"{type(self).__name__}: got clip {clip!r}; expected a number above 0, or None; 1.0 is usual"
+            )
         self.weight_decay, self.clip = weight_decay, clip
         places = [(leaf, name) for _, leaf in model.leaves() for name in leaf.grads]
         if not places:
-            raise ValueError(f"{type(self).__name__}: got a model with nothing to learn; expected a layer that is not frozen; unfreeze one")
+            raise ValueError(
+                f"{type(self).__name__}: got a model with nothing to learn; expected a layer that is not frozen; "
+                "unfreeze one"
+            )
         places.sort(key=lambda place: place[0].params[place[1]].ndim < 2)  # those that decay first; else in order
         self._decayed = sum(leaf.params[name].size for leaf, name in places if leaf.params[name].ndim >= 2)
         self.params = _move_into_vector([(leaf.params, name) for leaf, name in places])
@@ -98,7 +103,8 @@ def _check_number(name: str, value: Any, low: float, below: float = math.inf) ->
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum: v = momentum * v + g;  p = p - lr * v.
 
-    With Nesterov's momentum p moves by g + momentum * v instead. Weight decay is added to the gradient g. (The conventions
+    With Nesterov's momentum p moves by g + momentum * v instead. Weight decay is added to the gradient g. (The
+    conventions
     of PyTorch.)
 
     Args:
@@ -148,7 +154,8 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam: each parameter's step is scaled by how large its gradients have been. Weight decay is added to the gradient.
+    """Adam: each parameter's step is scaled by how large its gradients have been. Weight decay is added to the
+    gradient.
 
     Args:
         model: see `Optimizer`.
@@ -206,7 +213,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient: weights shrink by lr * weight_decay, however large their gradients are.
+    """Adam with weight decay apart from the gradient: weights shrink by lr * weight_decay, however large their
+    gradients are.
 
     Args:
         model, betas, eps, weight_decay, clip: see `Adam`.

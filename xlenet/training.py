@@ -49,7 +49,9 @@ class Meter:
     """Loss and accuracy so far in an epoch, added up on the device, so that a step never waits for the host."""
 
     def __init__(self, like: Array) -> None:
-        self._sums = zeros((3,), like=like, dtype="float64")  # loss, right answers, steps before the first loss not finite
+        self._sums = zeros(
+            (3,), like=like, dtype="float64"
+        )  # loss, right answers, steps before the first loss not finite
         self.images = 0
 
     def add(self, loss: Array, logits: Array, labels: Array) -> None:
@@ -62,7 +64,9 @@ class Meter:
         finite += xp.astype(xp.isfinite(total), xp.float64)  # a sum once infinite or NaN stays so
 
     def read(self) -> tuple[float, float, int]:
-        """Return mean loss, accuracy, and the number of steps before the first whose loss was not finite. Waits for the device."""
+        """Return mean loss, accuracy, and the number of steps before the first whose loss was not finite. Waits for
+        the device.
+        """
         loss, right, finite = to_host(self._sums).tolist()
         return loss / self.images, right / self.images, int(finite)
 
@@ -106,7 +110,7 @@ def train_step(
         >>> from xlenet import LeNet5, SGD, SoftmaxCrossEntropy
         >>> model, loss = LeNet5(rng=0), SoftmaxCrossEntropy()
         >>> optimizer = SGD(model)
-        >>> x, y = np.ones((2, 1, 28, 28), np.float32) * np.array([0, 1], np.float32)[:, None, None, None], np.array([3, 5])
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 1, 28, 28), np.float32), np.array([3, 5])
         >>> values = [float(train_step(model, loss, optimizer, x, y, lr=0.01)[0]) for _ in range(20)]
         >>> values[-1] < 0.1 * values[0]
         True
@@ -160,7 +164,8 @@ def fit(
         >>> from xlenet import SGD, Flatten, Linear, Sequential
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(2, size=100)
-        >>> x = (rng.integers(100, size=(100, 1, 4, 4)) + 100 * y[:, None, None, None]).astype(np.uint8)   # dark and light
+        >>> x = rng.integers(100, size=(100, 1, 4, 4), dtype=np.uint8)
+        >>> x[y == 1] += 100                                                   # one class is lighter
         >>> model = Sequential(flatten=Flatten(), fc=Linear(16, 2, rng=0))
         >>> fit(model, SGD(model), Images(x, y), epochs=3, batch_size=32)[-1].train_accuracy
         1.0
@@ -170,7 +175,8 @@ def fit(
             raise ValueError(f"fit: got {name} {value!r}; expected at least 1; change it")
     if not 0.0 < lr < math.inf:
         raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.002 for Adam")
-    loss, work, history = SoftmaxCrossEntropy(), Workspace(), []
+    loss, work = SoftmaxCrossEntropy(), Workspace()
+    history: list[Epoch] = []
     steps = -(-len(train) // batch_size)
     for epoch in range(1, epochs + 1):
         model.train()

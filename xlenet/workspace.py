@@ -16,7 +16,8 @@ class Workspace:
     """Lends arrays until the step ends, then lends the same memory again in the same order.
 
     The steps of one training run ask for the same arrays one after another, so the k-th request of a type gets the k-th
-    buffer of that type; a smaller request (a short last batch) gets a part of it. Whatever was computed with a workspace
+    buffer of that type; a smaller request (a short last batch) gets a part of it. Whatever was computed with a
+    workspace
     is overwritten after `end_step`: only a training loop, which lets go of everything first, may own one.
 
     Example:
@@ -55,7 +56,9 @@ def new(shape: tuple[int, ...], *, like: Array, work: Workspace | None, dtype: A
 
 
 def out_for(x: Array, work: Workspace | None, dtype: Any = None) -> Array | None:
-    """Return where an element-wise result of the shape of `x` shall go: a batch-last loan, or None to let the library choose."""
+    """Return where an element-wise result of the shape of `x` shall go: a batch-last loan, or None to let the library
+    choose.
+    """
     if work is None:
         return None
     n, *rest = x.shape

@@ -35,6 +35,16 @@ class Operation:
     constants: dict[str, list[int]] = field(default_factory=dict)
     positive: tuple[str, ...] = ()
 
+    @property
+    def arguments(self) -> list[str]:
+        """The names of forward's arrays."""
+        return [*self.shapes, *self.constants]
+
+    def shorten(self, arrays: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
+        """The same arrays with a batch of `n`."""
+        batched = {self.arguments[0], *self.constants}
+        return {name: values[:n] if name in batched else values for name, values in arrays.items()}
+
     def draw(self, rng: np.random.Generator, dtype: str = "float64") -> dict[str, np.ndarray]:
         """Host arrays for forward, in its order."""
         drawn = {}
@@ -43,11 +53,12 @@ class Operation:
             drawn[name] = (np.abs(values) + 0.5 if name in self.positive else values).astype(dtype)
         return drawn | {name: np.array(values) for name, values in self.constants.items()}
 
-    def forward(self, *arrays: Any, work: Any = None) -> tuple[Any, Any]:
-        return self.bare_forward(*arrays, **self.options, work=work)
+    def forward(self, *arrays: Any, **more: Any) -> tuple[Any, Any]:
+        """Call forward at this point, with `more` keywords."""
+        return self.bare_forward(*arrays, **self.options, **more)
 
     def gradients(self, dy: Any, cache: Any, work: Any = None) -> list[Any]:
-        """What backward returns, as a list."""
+        """Call backward; what it returns as a list."""
         result = self.bare_backward(dy, cache, work=work)
         return list(result) if isinstance(result, tuple) else [result]
 
@@ -100,14 +111,17 @@ OPERATIONS = {
     ),
 }
 
-each_operation = pytest.mark.parametrize("op", OPERATIONS.values(), ids=OPERATIONS.keys())
 
-# Every argument of every operation, as (operation, its position, its name).
-each_argument = pytest.mark.parametrize(
-    ("op", "position"),
-    [
-        pytest.param(op, position, id=f"{label}-{name}")
-        for label, op in OPERATIONS.items()
-        for position, name in enumerate([*op.shapes, *op.constants])
-    ],
-)
+def operations_where(wanted: Callable[[Operation], bool]) -> pytest.MarkDecorator:
+    """Parametrise over those operations for which `wanted` is true."""
+    found = {label: op for label, op in OPERATIONS.items() if wanted(op)}
+    return pytest.mark.parametrize("op", found.values(), ids=found.keys())
+
+
+each_operation = operations_where(lambda op: True)
+
+
+def each_argument(*, of: Callable[[Operation], list[str]]) -> pytest.MarkDecorator:
+    """Parametrise over (operation, the name of an argument), where `of` lists the names that matter."""
+    found = [pytest.param(op, name, id=f"{label}-{name}") for label, op in OPERATIONS.items() for name in of(op)]
+    return pytest.mark.parametrize(("op", "name"), found)

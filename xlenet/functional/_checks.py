@@ -1,4 +1,6 @@
-"""Questions that several operations ask of their arguments, so that a mistake is answered in words and before any work."""
+"""Questions that several operations ask of their arguments, so that a mistake is answered in words and before any
+work.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from ..backend import Array, namespace_of
 
 
 def check_arrays(operation: str, rank: int | tuple[int, ...], x: Array, **others: Array | None) -> Any:
-    """Return the library of `x` and `others`, having checked the rank of `x`, that it is not empty, and one floating type for all."""
+    """Return the library of `x` and `others`, having checked the rank of `x`, that it is not empty, and one floating
+    type for all.
+    """
     xp = check_floating(operation, x=x, **others)
     check_rank(operation, rank, x)
     return xp
@@ -22,7 +26,9 @@ def check_floating(operation: str, **arrays: Array | None) -> Any:
     first, *others = types.values()
     if first not in (xp.float32, xp.float64) or any(other != first for other in others):  # equal, not the same hash
         came = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
-        raise TypeError(f"{operation}: got {came}; expected all float32 or all float64; cast with xp.astype(array, xp.float32)")
+        raise TypeError(
+            f"{operation}: got {came}; expected all float32 or all float64; cast with xp.astype(array, xp.float32)"
+        )
     return xp
 
 
@@ -33,7 +39,10 @@ def check_rank(operation: str, rank: int | tuple[int, ...], x: Array) -> None:
     if x.ndim not in ranks:
         raise ValueError(f"{operation}: got x of shape {tuple(x.shape)}; expected {letters}; reshape it")
     if 0 in x.shape:
-        raise ValueError(f"{operation}: got x of shape {tuple(x.shape)}; expected {letters} with nothing empty; leave empty batches out")
+        raise ValueError(
+            f"{operation}: got x of shape {tuple(x.shape)}; expected {letters} with nothing empty; leave empty "
+            "batches out"
+        )
 
 
 def check_shape(operation: str, name: str, array: Array, shape: tuple[int, ...], why: str) -> None:
@@ -68,12 +77,16 @@ def pair(operation: str, name: str, value: Any, at_least: int) -> tuple[int, int
     """Return an int or a (vertical, horizontal) pair as a pair."""
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2:
-        raise ValueError(f"{operation}: got {name} {value!r}; expected an int or a pair (vertical, horizontal); pass one of them")
+        raise ValueError(
+            f"{operation}: got {name} {value!r}; expected an int or a pair (vertical, horizontal); pass one of them"
+        )
     return integer(operation, name, both[0], at_least), integer(operation, name, both[1], at_least)
 
 
 def check_dtype(operation: str, dtype: str) -> str:
     """Return the name of a floating type that the layers compute in."""
     if dtype not in ("float32", "float64"):
-        raise ValueError(f"{operation}: got dtype {dtype!r}; expected 'float32' or 'float64'; images are cast by the data loader")
+        raise ValueError(
+            f"{operation}: got dtype {dtype!r}; expected 'float32' or 'float64'; images are cast by the data loader"
+        )
     return dtype

@@ -26,7 +26,7 @@ class TrainingCache(NamedTuple):
     weight: Array  # (C,)
     mean: Array  # (C,)
     var: Array  # (C,): the mean of the squares, divided by M and not by M - 1
-    count: int  # M, the numbers in each mean
+    m: int  # how many numbers each mean is of
     shape: tuple[int, ...]
 
 
@@ -69,8 +69,8 @@ def forward_training(
     """
     xp = _check(x, eps, weight=weight, bias=bias)
     rows = _rows(x, xp)
-    count = rows.shape[1]
-    if count == 1:
+    m = rows.shape[1]
+    if m == 1:
         raise ValueError(
             f"batchnorm: got one value per channel in x of shape {tuple(x.shape)}; expected at least 2 in training; "
             "use a larger batch, or eval()"
@@ -78,10 +78,10 @@ def forward_training(
     mean = xp.mean(rows, axis=1)
     centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, mean[:, None])
     # Two passes: E[x^2] - E[x]^2 would lose every digit where the mean is large against the spread.
-    var = xp.vecdot(centred, centred) / count
+    var = xp.vecdot(centred, centred) / m
     inv_std = (1.0 / xp.sqrt(var + eps))[:, None]
     y = _scale_and_shift(centred, inv_std, weight, bias, x, xp, work)
-    return y, TrainingCache(centred, inv_std, weight, mean, var, count, tuple(x.shape))
+    return y, TrainingCache(centred, inv_std, weight, mean, var, m, tuple(x.shape))
 
 
 def backward_training(
@@ -107,13 +107,13 @@ def backward_training(
         >>> dx[:, 0], dbias       # to shift everything alike changes nothing
         (array([0., 0.]), array([2.]))
     """
-    centred, inv_std, weight, count = cache.centred, cache.inv_std, cache.weight, cache.count
+    centred, inv_std, weight, m = cache.centred, cache.inv_std, cache.weight, cache.m
     xp, rows, dweight, dbias = _parameter_gradients(dy, cache)
     if not need_dx:
         return None, dweight, dbias
-    dx = into(new(rows.shape, like=dy, work=work), xp.multiply, centred, inv_std * dweight[:, None] * (-1.0 / count))
+    dx = into(new(rows.shape, like=dy, work=work), xp.multiply, centred, inv_std * dweight[:, None] * (-1.0 / m))
     dx += rows
-    dx -= dbias[:, None] / count
+    dx -= dbias[:, None] / m
     dx *= weight[:, None] * inv_std
     return _images(dx, cache.shape, xp), dweight, dbias
 
@@ -149,7 +149,7 @@ def forward_evaluation(
     Example:
         >>> import numpy as np
         >>> one = np.ones(1)
-        >>> forward_evaluation(np.array([[5.0]]), weight=2 * one, bias=one, running_mean=3 * one, running_var=4 * one, eps=0.0)[0]
+        >>> forward_evaluation(np.array([[5.0]]), 2 * one, one, running_mean=3 * one, running_var=4 * one, eps=0.0)[0]
         array([[3.]])
     """
     xp = _check(x, eps, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
@@ -216,7 +216,9 @@ def _scale_and_shift(
 
 
 def _parameter_gradients(dy: Array, cache: TrainingCache | EvaluationCache) -> tuple[Any, Array, Array, Array]:
-    """Return xp, dy as (C, M), and the two sums that both kinds of backward need: dgamma = sum of dy * xhat, dbeta = sum of dy."""
+    """Return xp, dy as (C, M), and the two sums that both kinds of backward need: dgamma = sum of dy * xhat, dbeta =
+    sum of dy.
+    """
     xp = check_gradient("batchnorm", dy, cache.shape, cache.weight)
     rows = _rows(dy, xp)
     dweight = xp.vecdot(rows, cache.centred) * cache.inv_std[:, 0]

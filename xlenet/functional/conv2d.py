@@ -61,7 +61,8 @@ def forward(
                [4., 6., 4.]])
 
     References:
-        K. Chellapilla, S. Puri, P. Simard, High Performance Convolutional Neural Networks for Document Processing (2006).
+        K. Chellapilla, S. Puri, P. Simard, High Performance Convolutional Neural Networks for Document Processing
+        (2006).
     """
     xp = check_arrays("conv2d", 4, x, weight=weight, bias=bias)
     if weight.ndim != 4 or weight.shape[1] != x.shape[1] or 0 in weight.shape:
@@ -95,7 +96,8 @@ def backward(
         work: lends memory until the step ends; None allocates.
 
     Returns:
-        dx (N, C, H, W), dweight (F, C, KH, KW), dbias (F,): sums over the batch; None for what is not needed or was not there.
+        dx (N, C, H, W), dweight (F, C, KH, KW), dbias (F,): sums over the batch; None for what is not needed or was
+        not there.
 
     Example:
         >>> import numpy as np

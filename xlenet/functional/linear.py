@@ -17,7 +17,9 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
-def forward(x: Array, weight: Array, bias: Array | None = None, *, work: Workspace | None = None) -> tuple[Array, Cache]:
+def forward(
+    x: Array, weight: Array, bias: Array | None = None, *, work: Workspace | None = None
+) -> tuple[Array, Cache]:
     """Multiply by a matrix and add a vector.
 
     Args:

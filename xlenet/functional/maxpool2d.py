@@ -45,7 +45,8 @@ def forward(
 
     Raises:
         TypeError: x is neither floating nor integer, or a size is no whole number.
-        ValueError: x has not four axes, the kernel is larger than the padded image, or the padding as large as the kernel.
+        ValueError: x has not four axes, the kernel is larger than the padded image, or the padding as large as the
+            kernel.
 
     Example:
         >>> import numpy as np

@@ -63,11 +63,16 @@ def forward(
 def _check_labels(labels: Array, n: int, k: int, labels_checked: bool) -> None:
     xp = namespace_of(labels)
     if not xp.isdtype(labels.dtype, "integral"):
-        raise TypeError(f"softmax_cross_entropy: got labels {labels.dtype}; expected integers; cast with xp.astype(labels, xp.int64)")
+        raise TypeError(
+            f"softmax_cross_entropy: got labels {labels.dtype}; expected integers; cast with xp.astype(labels, "
+            "xp.int64)"
+        )
     check_shape("softmax_cross_entropy", "labels", labels, (n,), "one class number for each row of logits, not one-hot")
     if not labels_checked and bool(xp.any((labels < 0) | (labels >= k))):
         low, high = int(xp.min(labels)), int(xp.max(labels))
-        raise ValueError(f"softmax_cross_entropy: got labels from {low} to {high}; expected 0 to {k - 1}; K is logits.shape[1]")
+        raise ValueError(
+            f"softmax_cross_entropy: got labels from {low} to {high}; expected 0 to {k - 1}; K is logits.shape[1]"
+        )
 
 
 def backward(dloss: float | Array, cache: Cache, *, work: Workspace | None = None) -> Array:

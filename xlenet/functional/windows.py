@@ -1,4 +1,6 @@
-"""Windows that slide over images: where they lie, and how to copy them into a matrix (img2col) and add them back (col2img)."""
+"""Windows that slide over images: where they lie, and how to copy them into a matrix (img2col) and add them back
+(col2img).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ class Windows(NamedTuple):
 
 
 def windows_over(
-    size: tuple[int, int], kernel: Any, stride: Any, padding: Padding, *, ceil_mode: bool = False, operation: str = "windows"
+    size: tuple[int, int],
+    kernel: Any,
+    stride: Any,
+    padding: Padding,
+    *,
+    ceil_mode: bool = False,
+    operation: str = "windows",
 ) -> Windows:
     """Work out where windows of `kernel`, `stride` and `padding` lie over an image of `size` (H, W).
 
@@ -54,7 +62,8 @@ def windows_over(
 def out_size(size: int, kernel: int, stride: int, padding: tuple[int, int], *, ceil_mode: bool = False) -> int:
     """Return how many windows fit along one axis.
 
-    With `ceil_mode` a last window may hang over the end, as long as it starts inside the image or its padding before it.
+    With `ceil_mode` a last window may hang over the end, as long as it starts inside the image or its padding before
+    it.
 
     Example:
         >>> out_size(7, 2, 2, (0, 0)), out_size(7, 2, 2, (0, 0), ceil_mode=True)
@@ -68,11 +77,16 @@ def out_size(size: int, kernel: int, stride: int, padding: tuple[int, int], *, c
 
 
 def resolve_padding(
-    padding: Padding, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], operation: str = "padding"
+    padding: Padding,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    operation: str = "padding",
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return any of the ways to say padding as ((top, bottom), (left, right)).
 
-    "SAME" means ceil(size / stride) windows; what is odd goes to the bottom and the right (TensorFlow; ONNX calls it SAME_UPPER).
+    "SAME" means ceil(size / stride) windows; what is odd goes to the bottom and the right (TensorFlow; ONNX calls it
+    SAME_UPPER).
 
     Example:
         >>> resolve_padding("SAME", (5, 6), (2, 4), (1, 2))
@@ -104,7 +118,8 @@ def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def positions(windows: Windows) -> Iterator[tuple[tuple[int, int], Any, Any]]:
-    """Go over the kernel's positions (i, j) in row-major order: which windows see a pixel there, and which pixels they see.
+    """Go over the kernel's positions (i, j) in row-major order: which windows see a pixel there, and which pixels they
+    see.
 
     Yields:
         (i, j), an index into (..., OH, OW), an index into (..., H, W): equally many places in both. Windows that see
@@ -132,7 +147,8 @@ def _seen(i: int, stride: int, before: int, size: int, count: int) -> tuple[slic
 
 
 def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Array:
-    """Copy every window of `x` into a row of a matrix, so that a convolution becomes one matrix product. (The field's *im2col*.)
+    """Copy every window of `x` into a row of a matrix, so that a convolution becomes one matrix product. (The field's
+    *im2col*.)
 
     Args:
         x: images (N, C, H, W), of any numeric type.
@@ -164,7 +180,9 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Arr
     return xp.reshape(matrix, (n * windows.out[0] * windows.out[1], -1))
 
 
-def col2img(columns: Array, x_shape: tuple[int, int, int, int], kernel: Any, stride: Any = 1, padding: Padding = 0) -> Array:
+def col2img(
+    columns: Array, x_shape: tuple[int, int, int, int], kernel: Any, stride: Any = 1, padding: Padding = 0
+) -> Array:
     """Add every row of a matrix back into the window it came from: the adjoint of `img2col`.
 
     Args:
@@ -188,7 +206,13 @@ def col2img(columns: Array, x_shape: tuple[int, int, int, int], kernel: Any, str
     n, c, h, w = x_shape
     windows = windows_over((h, w), kernel, stride, padding, operation="col2img")
     rows = n * windows.out[0] * windows.out[1]
-    check_shape("col2img", "columns", columns, (rows, c * windows.kernel[0] * windows.kernel[1]), f"x_shape {tuple(x_shape)} asks for it")
+    check_shape(
+        "col2img",
+        "columns",
+        columns,
+        (rows, c * windows.kernel[0] * windows.kernel[1]),
+        f"x_shape {tuple(x_shape)} asks for it",
+    )
     matrix = xp.reshape(columns, (n, *windows.out, c, *windows.kernel))
     dx = zeros(x_shape, like=columns)
     _scatter(xp.permute_dims(matrix, (3, 4, 5, 0, 1, 2)), windows, xp.permute_dims(dx, (1, 0, 2, 3)))
@@ -198,7 +222,8 @@ def col2img(columns: Array, x_shape: tuple[int, int, int, int], kernel: Any, str
 def unfold(x: Array, windows: Windows, work: Workspace | None) -> Array:
     """Copy every window of `x` into a column: `img2col` transposed and with the batch innermost, (C*KH*KW, OH*OW*N).
 
-    This is the lowering that the convolution uses: each of its KH*KW copies moves runs of N numbers, and the product with a
+    This is the lowering that the convolution uses: each of its KH*KW copies moves runs of N numbers, and the product
+        with a
     weight needs no transposition on either side.
     """
     xp = namespace_of(x)

@@ -1,4 +1,6 @@
-"""State around the mathematics of `xlenet.functional`: parameters, gradients, running statistics, and what backward needs."""
+"""State around the mathematics of `xlenet.functional`: parameters, gradients, running statistics, and what backward
+needs.
+"""
 
 from .activation import ReLU
 from .base import Layer

@@ -16,7 +16,8 @@ class Layer:
 
     Attributes:
         params: what training changes, by PyTorch's names: ``weight``, ``bias``.
-        grads: the gradients of the last backward, by the same names. Assigned by each backward, not added up, and written
+        grads: the gradients of the last backward, by the same names. Assigned by each backward, not added up, and
+            written
             in place: an array of `params`, `grads` or `buffers` is never exchanged for another one in training.
         buffers: what is saved but not optimised: ``running_mean``, ``running_var``.
         training: True after `train`, False after `eval`.
@@ -34,6 +35,7 @@ class Layer:
     # ==== what is computed ====
 
     def __call__(self, x: Array) -> Array:
+        """Do what `forward` does."""
         return self.forward(x)
 
     def forward(self, x: Array, *, work: Workspace | None = None) -> Array:
@@ -42,7 +44,8 @@ class Layer:
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
-        """Return the gradient by the x of the last `forward`, put those by the parameters into `grads`, and forget that x.
+        """Return the gradient by the x of the last `forward`, put those by the parameters into `grads`, and forget
+        that x.
 
         Args:
             dy: gradient of the loss by forward's result, of its shape.
@@ -53,7 +56,9 @@ class Layer:
             RuntimeError: there was no forward since the last backward.
         """
         if self._cache is None:
-            raise RuntimeError(f"{self!r}: got backward without a forward before it; expected forward first; call the layer on x")
+            raise RuntimeError(
+                f"{self!r}: got backward without a forward before it; expected forward first; call the layer on x"
+            )
         dx = self._backward(dy, self._cache, need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
         return dx
@@ -65,7 +70,9 @@ class Layer:
         self._cache = None
 
     def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
-        """Return the layer's result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
+        """Return the layer's result by the rules of evaluation, whatever the mode; store nothing. Safe in several
+        threads.
+        """
         return self._infer(x, work)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
@@ -104,7 +111,9 @@ class Layer:
                 self.grads[name][...] = value
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        """Go over the layers that hold arrays, with their full names: this one, or in a `Sequential` those inside it."""
+        """Go over the layers that hold arrays, with their full names: this one, or in a `Sequential` those inside
+        it.
+        """
         yield prefix, self
 
     @property
@@ -157,7 +166,9 @@ class Layer:
                     f"load_state_dict: got {name} of shape {tuple(given[name].shape)}; expected {tuple(array.shape)}; "
                     "build the model with the sizes it was saved with"
                 )
-        converted = {name: to_host(given[name]).astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()}
+        converted = {
+            name: to_host(given[name]).astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()
+        }
         for name, array in mine.items():
             array[...] = to_device(converted[name], like=array)
         return self

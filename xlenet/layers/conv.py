@@ -71,4 +71,5 @@ class Conv2D(Layer):
 
     def _describe(self) -> str:
         bias = "" if "bias" in self.params else ", bias=False"
-        return f"{self.in_channels}, {self.out_channels}, {self.kernel}, stride={self.stride}, padding={self.padding!r}{bias}"
+        sizes = f"{self.in_channels}, {self.out_channels}, {self.kernel}"
+        return f"{sizes}, stride={self.stride}, padding={self.padding!r}{bias}"

@@ -16,7 +16,8 @@ class BatchNorm(Layer):
     """Normalise each channel of (N, C, H, W) or (N, C). See `xlenet.functional.batchnorm`.
 
     In training mode with the batch's own mean and variance, which also move the running ones:
-    running = decay * running + (1 - decay) * batch, with the unbiased variance (divided by M - 1). In evaluation mode with
+    running = decay * running + (1 - decay) * batch, with the unbiased variance (divided by M - 1). In evaluation mode
+    with
     the running ones.
 
     Args:
@@ -36,12 +37,20 @@ class BatchNorm(Layer):
     """
 
     def __init__(
-        self, channels: int, decay: float = 0.9, eps: float = 1e-5, *, requires_grad: bool = True, dtype: str = "float32"
+        self,
+        channels: int,
+        decay: float = 0.9,
+        eps: float = 1e-5,
+        *,
+        requires_grad: bool = True,
+        dtype: str = "float32",
     ) -> None:
         super().__init__(requires_grad=requires_grad)
         self.channels = integer("BatchNorm", "channels", channels, 1)
         if not 0.0 <= decay <= 1.0:
-            raise ValueError(f"BatchNorm: got decay {decay!r}; expected 0 to 1; it is the weight of the old value, 0.9 is usual")
+            raise ValueError(
+                f"BatchNorm: got decay {decay!r}; expected 0 to 1; it is the weight of the old value, 0.9 is usual"
+            )
         if not 0.0 <= eps < float("inf"):
             raise ValueError(f"BatchNorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
         self.decay, self.eps = float(decay), float(eps)
@@ -57,7 +66,7 @@ class BatchNorm(Layer):
             return self._evaluate(x, work)
         y, cache = batchnorm.forward_training(x, self.params["weight"], self.params["bias"], self.eps, work=work)
         self._move("running_mean", cache.mean)
-        self._move("running_var", cache.var * (cache.count / (cache.count - 1)))
+        self._move("running_var", cache.var * (cache.m / (cache.m - 1)))
         return y, cache
 
     def _evaluate(self, x: Array, work: Workspace | None) -> tuple[Array, batchnorm.EvaluationCache]:

@@ -42,4 +42,6 @@ class MaxPool2D(Layer):
         return maxpool2d.backward(dy, cache, work=work) if need_dx else None
 
     def _describe(self) -> str:
-        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}" + (", ceil_mode=True" if self.ceil_mode else "")
+        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}" + (
+            ", ceil_mode=True" if self.ceil_mode else ""
+        )

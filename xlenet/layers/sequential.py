@@ -38,7 +38,8 @@ class Sequential(Layer):
         inner = [id(leaf) for layer in layers.values() for _, leaf in layer.leaves()]
         if not layers or len(set(inner)) < len(inner):
             raise ValueError(
-                f"Sequential: got {list(layers)}; expected at least one layer and none twice; make an instance for each place"
+                f"Sequential: got {list(layers)}; expected at least one layer and none twice; make an instance "
+                "for each place"
             )
         self._layers = dict(layers)
 

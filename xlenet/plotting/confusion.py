@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,24 +44,17 @@ def plot_confusion(
         OutputError: the file cannot be written.
     """
     counts = _checked(matrix, class_names)
-    cell = _cell_inches(len(counts))
-    points = max(4.5, min(9.0, 0.6 * cell * _POINTS_PER_INCH))
-    longest = max(len(name) for name in class_names) * 0.6 * points / _POINTS_PER_INCH
-    upright = longest > 0.85 * cell  # the names under the columns, where they would run into each other
-    side, left = cell * len(counts), _AXIS_NAME + 0.15 + longest
-    bottom = _AXIS_NAME + (0.15 + longest if upright else 0.15)
-    width, height = left + side + _RIGHT_MARGIN, bottom + side + _TOP
-    figure = new_figure(width, height)
-    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    page = _lay_out(class_names)
+    figure = new_figure(page.width, page.height)
+    axes = _axes(figure, page, page.left, page.side)
     picture = _draw_cells(axes, counts)
-    _write_names(axes, class_names, max(1, math.ceil(1.1 * points / (cell * _POINTS_PER_INCH))), points, upright)
+    _write_names(axes, class_names, page)
     if len(counts) <= _MOST_CLASSES_WITH_FIGURES:
-        _write_counts(axes, counts, cell)
-        _write_recalls(axes, counts, points)
-    scale = figure.add_axes(((width - 0.78) / width, bottom / height, 0.16 / width, side / height))
-    _draw_scale(figure, picture, scale)
-    heading = f"{title}\n{_summary(counts)}"
-    figure.text(0.2 / width, 1 - 0.16 / height, heading, va="top", fontsize=11, color=INK, linespacing=1.35)
+        _write_counts(axes, counts, page.cell)
+        _write_recalls(axes, counts, page.points)
+    _draw_scale(figure, picture, _axes(figure, page, page.width - 0.78, 0.16))
+    place, heading = (0.2 / page.width, 1 - 0.16 / page.height), f"{title}\n{_summary(counts)}"
+    figure.text(*place, heading, va="top", fontsize=11, color=INK, linespacing=1.35)
     return save_figure(figure, path)
 
 
@@ -82,9 +75,34 @@ def _checked(matrix: Array, class_names: Sequence[str]) -> Array:
     return counts.astype(np.int64)
 
 
-def _cell_inches(classes: int) -> float:
-    """Return the side of a cell: large for few classes, and never so small or large that the page gets out of hand."""
-    return min(1.5, max(5.8 / classes, min(0.36, 22.0 / classes)))
+class _Page(NamedTuple):
+    """Where things are, in inches from the lower left corner."""
+
+    cell: float
+    side: float  # of the square of cells
+    left: float
+    bottom: float
+    width: float
+    height: float
+    points: float  # size of the names
+    upright: bool  # the names under the columns, where they would run into each other
+
+
+def _lay_out(class_names: Sequence[str]) -> _Page:
+    """Give few classes large cells, and keep many classes on a page that a screen can still show."""
+    classes = len(class_names)
+    cell = min(1.5, max(5.8 / classes, min(0.36, 22.0 / classes)))
+    points = max(4.5, min(9.0, 0.6 * cell * _POINTS_PER_INCH))
+    longest = max(len(name) for name in class_names) * 0.6 * points / _POINTS_PER_INCH
+    upright = longest > 0.85 * cell
+    side, left = cell * classes, _AXIS_NAME + 0.15 + longest
+    bottom = _AXIS_NAME + 0.15 + (longest if upright else 0.0)
+    return _Page(cell, side, left, bottom, left + side + _RIGHT_MARGIN, bottom + side + _TOP, points, upright)
+
+
+def _axes(figure: Figure, page: _Page, left: float, width: float) -> Axes:
+    """Return axes as high as the square of cells."""
+    return figure.add_axes((left / page.width, page.bottom / page.height, width / page.width, page.side / page.height))
 
 
 def _error_rates(counts: Array) -> Array:
@@ -125,12 +143,12 @@ def _write_counts(axes: Axes, counts: Array, cell: float) -> None:
         axes.text(column, row, f"{count}", ha="center", va="center", fontsize=points, color=colour)
 
 
-def _write_names(axes: Axes, class_names: Sequence[str], every: int, points: float, upright: bool) -> None:
-    """Write the names along both axes; only each `every`-th where rows are closer than letters are high."""
-    shown = range(0, len(class_names), every)
+def _write_names(axes: Axes, class_names: Sequence[str], page: _Page) -> None:
+    """Write the names along both axes; only every k-th where rows are closer than letters are high."""
+    shown = range(0, len(class_names), math.ceil(1.35 * page.points / (page.cell * _POINTS_PER_INCH)))
     labels = [class_names[i] for i in shown]
-    axes.set_yticks(shown, labels=labels, fontsize=points, color=INK)
-    axes.set_xticks(shown, labels=labels, fontsize=points, color=INK, rotation=90 if upright else 0)
+    axes.set_yticks(shown, labels=labels, fontsize=page.points, color=INK)
+    axes.set_xticks(shown, labels=labels, fontsize=page.points, color=INK, rotation=90 if page.upright else 0)
     axes.tick_params(length=0)
     axes.set_xlabel("Predicted", fontsize=10, color=INK)
     axes.set_ylabel("True", fontsize=10, color=INK)

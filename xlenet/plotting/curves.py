@@ -87,7 +87,7 @@ def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
 
 
 def _label_round_losses(axes: Axes, low: float, high: float) -> None:
-    """Put ticks at 1, 2 and 5 times powers of ten where there is room, else at powers of ten alone, in plain figures."""
+    """Put ticks at 1, 2 and 5 times powers of ten where there is room, else at powers of ten alone."""
     first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     stride = math.ceil((last - first) / 8)
     factors = (1.0, 2.0, 5.0) if last - first < 3 else (1.0,)

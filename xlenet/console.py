@@ -1,0 +1,100 @@
+"""What a command line shows of a run, and how it listens to Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from .training import Epoch, Progress
+
+_REFRESH = 0.25  # seconds between two looks at loss and accuracy: each waits for a GPU
+
+
+class Console:
+    """Lines on standard output, and below them, on a terminal, a bar over the whole run.
+
+    Args:
+        images: how many images the run goes through, all epochs together.
+        epochs: how many epochs.
+        quiet: True shows nothing.
+    """
+
+    def __init__(self, images: int, epochs: int, *, quiet: bool = False) -> None:
+        from tqdm import tqdm
+
+        self._epochs, self._quiet, self._seen, self._looked = epochs, quiet, 0, time.monotonic()
+        # disable=None: on a terminal only, never into a log file.
+        self._bar = tqdm(
+            total=images, unit=" images", unit_scale=True, leave=False, dynamic_ncols=True, disable=quiet or None
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if not self._quiet:
+            self._bar.clear()
+            print(line, flush=True)
+            self._bar.refresh()
+
+    def step(self, progress: Progress) -> None:
+        """Move the bar, a few times a second: loss and accuracy of this epoch, images per second, time left."""
+        now = time.monotonic()
+        if self._bar.disable or now - self._looked < _REFRESH:
+            return
+        self._looked = now
+        loss, accuracy, _ = progress.meter.read()
+        self._bar.set_description_str(f"epoch {progress.epoch}/{self._epochs}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.2%} right", refresh=False)
+        self._bar.update(self._seen + progress.meter.images - self._bar.n)
+
+    def epoch(self, epoch: Epoch, images: int) -> None:
+        """Print the figures of an epoch, which went through so many images."""
+        self._seen += images
+        self.say(epoch_line(epoch, self._epochs))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """Return an epoch's figures in one line.
+
+    Example:
+        >>> epoch_line(Epoch(1, 0.05, 0.2, 0.95, 0.06, 0.981, 5.0, 12000.0), epochs=20)
+        'epoch  1/20  train loss 0.2000  95.00%  test loss 0.0600  98.10%  5.0 s  12,000 images/s'
+    """
+    width = len(str(epochs))
+    return (
+        f"epoch {epoch.epoch:>{width}}/{epochs}  train loss {epoch.train_loss:.4f}  {epoch.train_accuracy:.2%}  "
+        f"test loss {epoch.test_loss:.4f}  {epoch.test_accuracy:.2%}  {epoch.seconds:.1f} s  "
+        f"{epoch.images_per_second:,.0f} images/s"
+    )
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C finish the step that is under way: give a function that says whether it was pressed.
+
+    A second Ctrl-C interrupts at once, as ever.
+    """
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\nstopping after this step; once more Ctrl-C stops at once", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

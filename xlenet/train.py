@@ -1,0 +1,281 @@
+"""Train LeNet-5 from the command line: ``python -m xlenet.train --help``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import math
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .backend import Backend, default_backend, resolve_backend, use_backend
+from .console import Console, interruptible
+from .data import Dataset, load
+from .data.images import Images
+from .errors import DataNotFoundError, MissingExtraError, XlenetError
+from .models import LeNet5
+from .optim import SGD, Adam, AdamW, Optimizer
+from .runs import RunFolder, new_run_folder
+from .schedules import SCHEDULES
+from .training import Epoch, evaluate, fit
+
+BELOW_EXPECTED = 7
+INTERRUPTED = 130
+
+# Peak learning rates that suit, where none is given.
+_LEARNING_RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.004, "adamw": 0.004}
+
+
+class _UsageError(XlenetError):
+    exit_code = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, 6 diverged, 7 accuracy below
+    --expect, 130 interrupted (after saving).
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        _check_extras()
+        return _train(options)
+    except XlenetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has gone, as in: ... | head -3
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xlenet.train",
+        description="Train LeNet-5 with batch normalisation; leave model, figures and pictures in a folder.",
+        epilog="exit codes: 0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, "
+        "6 diverged, 7 accuracy below --expect, 130 interrupted (after saving)",
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        choices=["mnist", "fashion-mnist", "generated"],
+        help="default: MNIST, or generated digits where it cannot be had",
+    )
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="folder of the data files (default: XLENET_DATA_DIR, else the user's cache folder)",
+    )
+    add("--epochs", type=_whole, default=20, metavar="N", help="default: 20")
+    add("--batch-size", type=_whole, default=64, metavar="N", help="default: 64")
+    add("--train-size", type=_whole, metavar="N", help="train on the first N images only")
+    add("--optimizer", choices=list(_LEARNING_RATES), default="nesterov", help="default: nesterov")
+    add("--momentum", type=_number(0.0, 1.0), default=0.9, metavar="X", help="of sgd and nesterov (default: 0.9)")
+    add(
+        "--lr",
+        type=_number(0.0, math.inf, above=True),
+        metavar="X",
+        help=f"peak learning rate (defaults: {_LEARNING_RATES})",
+    )
+    add("--schedule", choices=list(SCHEDULES), default="one-cycle", help="default: one-cycle")
+    add(
+        "--weight-decay",
+        type=_number(0.0, math.inf),
+        default=5e-4,
+        metavar="X",
+        help="of weights alone (default: 0.0005)",
+    )
+    add(
+        "--clip",
+        type=_number(0.0, math.inf, above=True),
+        metavar="X",
+        help="largest norm of the gradient (default: any)",
+    )
+    add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
+    add(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="of the first weights and the order of the images (default: 0)",
+    )
+    add("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)")
+    add("--out", metavar="DIR", help="default: runs/<time>")
+    add(
+        "--expect",
+        type=_number(0.0, 1.0),
+        metavar="X",
+        help="exit with 7 if the last test accuracy is below X, such as 0.99",
+    )
+    add("--quiet", action="store_true", help="print nothing but warnings and errors")
+    return parser
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1 up")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 0 up")
+    return value
+
+
+def _number(low: float, high: float, *, above: bool = False) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = float(text)
+        if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
+            raise argparse.ArgumentTypeError(
+                f"got {text}; expected a number {'above' if above else 'from'} {low:g} up to {high:g}"
+            )
+        return value
+
+    return number
+
+
+def _check_extras() -> None:
+    absent = [name for name in ("matplotlib", "safetensors", "tqdm") if importlib.util.find_spec(name) is None]
+    if absent:
+        raise MissingExtraError(f'training needs {", ".join(absent)}, not installed here; pip install "xlenet[train]"')
+
+
+# ==== one run ====
+
+
+def _train(options: argparse.Namespace) -> int:
+    backend = resolve_backend(options.backend) if options.backend else default_backend()
+    with use_backend(backend):
+        dataset = _load(options)
+        train, test = _images(dataset, options)
+        model = _model(dataset, options)
+        config = _config(options, backend, dataset, train)
+        run = RunFolder(options.out or new_run_folder(), config)
+        console = Console(options.epochs * len(train), options.epochs, quiet=options.quiet)
+        console.say(
+            f"xlenet {__version__} on {config['backend']}: LeNet-5 ({model.size:,} parameters), "
+            f"{dataset.name} ({len(train):,} + {len(test):,} images), {options.epochs} epochs, results in {run.path}"
+        )
+
+        def finish_epoch(epoch: Epoch) -> None:
+            run.add_epoch(epoch)
+            console.epoch(epoch, len(train))
+
+        with contextlib.closing(console), interruptible() as stopped:
+            history = fit(
+                model,
+                _optimizer(model, options),
+                train,
+                test,
+                epochs=options.epochs,
+                batch_size=options.batch_size,
+                lr=config["lr"],
+                schedule=SCHEDULES[options.schedule],
+                seed=options.seed,
+                on_step=console.step,
+                on_epoch=finish_epoch,
+                should_stop=stopped,
+            )
+            run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
+        if len(history) < options.epochs:
+            print(
+                f"interrupted after {len(history)} of {options.epochs} epochs; the model so far is in {run.path}",
+                file=sys.stderr,
+            )
+            return INTERRUPTED
+        accuracy = history[-1].test_accuracy
+        predictions = evaluate(model, test).predictions
+        title = f"LeNet-5 on {dataset.name}: {accuracy:.2%} after {options.epochs} epochs"
+        run.draw(dataset.y_test, predictions, dataset.class_names, title)
+        console.say(
+            f"test accuracy {accuracy:.2%} on {len(test):,} images; model, curves and confusion matrix in {run.path}"
+        )
+    if options.expect is not None and accuracy < options.expect:
+        print(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}", file=sys.stderr)
+        return BELOW_EXPECTED
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Dataset:
+    try:
+        return load(options.data or "mnist", options.data_dir)
+    except DataNotFoundError:
+        if options.data is not None:
+            raise
+    print(
+        "note: MNIST is neither on disk nor reachable; training on generated digits instead (--data mnist insists)",
+        file=sys.stderr,
+    )
+    return load("generated")
+
+
+def _images(dataset: Dataset, options: argparse.Namespace) -> tuple[Images, Images]:
+    here = len(dataset.x_train)
+    size = here if options.train_size is None else options.train_size
+    if size > here:
+        raise _UsageError(f"--train-size: got {size}; expected at most {here}, which {dataset.name} has")
+    if options.batch_size > size:
+        raise _UsageError(
+            f"--batch-size: got {options.batch_size}; expected at most {size}, the number of training images"
+        )
+    train = Images(dataset.x_train[:size], dataset.y_train[:size])
+    return train, Images(dataset.x_test, dataset.y_test, train.normalization)
+
+
+def _model(dataset: Dataset, options: argparse.Namespace) -> LeNet5:
+    return LeNet5(
+        dataset.x_train.shape[2],
+        relu_after_conv3=options.relu_after_conv3,
+        channels=dataset.x_train.shape[1],
+        classes=len(dataset.class_names),
+        rng=options.seed,
+    )
+
+
+def _optimizer(model: LeNet5, options: argparse.Namespace) -> Optimizer:
+    if options.optimizer in ("sgd", "nesterov"):
+        nesterov = options.optimizer == "nesterov"
+        return SGD(
+            model, momentum=options.momentum, nesterov=nesterov, weight_decay=options.weight_decay, clip=options.clip
+        )
+    kind = {"adam": Adam, "adamw": AdamW}[options.optimizer]
+    return kind(model, weight_decay=options.weight_decay, clip=options.clip)
+
+
+def _config(options: argparse.Namespace, backend: Backend, dataset: Dataset, train: Images) -> dict[str, Any]:
+    """Everything that decides how the run goes, and nothing of where its files lie."""
+    chosen = {
+        k: v for k, v in vars(options).items() if k not in ("data_dir", "out", "quiet", "expect", "relu_after_conv3")
+    }
+    architecture = {
+        "architecture": "LeNet5",
+        "image_size": dataset.x_train.shape[2],
+        "channels": dataset.x_train.shape[1],
+        "classes": len(dataset.class_names),
+        "relu_after_conv3": options.relu_after_conv3,
+    }
+    return chosen | {
+        "data": dataset.name,
+        "train_size": len(train),
+        "lr": _LEARNING_RATES[options.optimizer] if options.lr is None else options.lr,
+        "backend": f"{backend.name} {backend.xp.__version__}",
+        "model": architecture,
+        "versions": {"xlenet": __version__, "numpy": np.__version__, "python": platform.python_version()},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
