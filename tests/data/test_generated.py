@@ -123,16 +123,32 @@ def test_ink_stays_within_the_frame(ink):
     assert (at_the_rim > 0.02 * inner).mean() < 0.01
 
 
-def test_pens_differ_in_width(ink):
-    mass = ink.sum(axis=(1, 2))
-    assert np.quantile(mass, 0.95) > 2 * np.quantile(mass, 0.05)
+def test_pens_differ_in_width(digits, ink):
+    mass = ink[digits.y_train == 0].sum(axis=(1, 2))  # of one class, whose strokes are about equally long
+    assert np.quantile(mass, 0.95) > 2.0 * np.quantile(mass, 0.05)
+
+
+def test_digits_look_like_what_their_labels_say(digits, ink):
+    zero, one, six, nine = (ink[digits.y_train == c].mean(axis=0) for c in (0, 1, 6, 9))
+    assert zero[13:15, 13:15].mean() < 0.2 < 0.6 < one[13:15, 13:15].mean()  # a ring, a bar
+    assert one[14].sum() < 0.5 * one[:, 14].sum()  # and the bar is upright
+    rows = np.arange(28)
+    third_moments = [m.sum(axis=1) @ (rows - CENTRE) ** 3 for m in (six, nine)]
+    assert third_moments[0] < 0 < third_moments[1]  # the tail of a six points up, that of a nine down
+
+
+def test_writing_leans_to_the_right(digits, ink):
+    offset = np.arange(28) - CENTRE
+    for c in (1, 7):
+        mean = ink[digits.y_train == c].mean(axis=0)
+        assert offset @ mean @ offset < 0  # what is higher up is further to the right
 
 
 # ==== the curves ====
 
 
-def test_curves_start_end_and_bend_where_the_path_says():
-    ways = all_ways(2000)  # so fine that the first and last piece are at the ends
+def test_curves_run_through_every_point_of_their_path():
+    ways = all_ways(2000)  # so fine that the first and the last piece are at the ends
     paths = [path for digit in range(10) for _, path in PATHS[digit]]
     for place, points, path in zip(ways.place, ways.points, paths, strict=True):
         curve = place @ points
@@ -147,6 +163,18 @@ def test_pieces_have_equal_lengths_and_add_up_to_the_curve():
     np.testing.assert_allclose(lengths, lengths.mean(axis=1, keepdims=True).repeat(96, axis=1), rtol=1e-3)
     one = [path for _, path in PATHS[1]].index("50,0 50,35 50,68 50,100")
     assert lengths[ways.first[1] + one].sum() == pytest.approx(100.0, abs=0.5)
+
+
+def test_a_star_makes_a_corner_and_nothing_else_does():
+    def sharpest_turn(digit, path):
+        number = ways.first[digit] + [text for _, text in PATHS[digit]].index(path)
+        direction = ways.step[number] @ ways.points[number]
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        return np.degrees(np.arccos((direction[1:] * direction[:-1]).sum(axis=1).clip(-1, 1)).max())
+
+    ways = all_ways(2000)
+    assert sharpest_turn(7, "0,8 42,4 84,4* 58,48 34,100") > 80
+    assert sharpest_turn(0, "48,0 15,18 0,55 14,90 45,100 76,82 86,42 72,8 44,1") < 5
 
 
 # ==== wrong arguments ====
@@ -170,5 +198,5 @@ def test_a_number_too_small_is_an_error(arguments, came, least):
 
 @pytest.mark.parametrize("name", ["n_train", "n_test", "seed"])
 def test_a_number_that_is_no_integer_is_an_error(name):
-    with pytest.raises(TypeError, match="integer"):
+    with pytest.raises(TypeError, match=f"generated_digits: got {name}=1.5; expected an integer"):
         generated_digits(**{"n_train": 1, "n_test": 1, "seed": 0} | {name: 1.5})

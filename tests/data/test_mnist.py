@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,13 @@ def test_files_of_another_data_set_with_the_same_names_are_passed_over(tmp_path,
     monkeypatch.setattr(mnist, "SOURCES", {"small": SMALL.source, "other": other.source})
     assert_is(load(tmp_path, [mirror.url]), SMALL)
     assert_is(load(tmp_path, small=other), other)
+
+
+def test_a_file_under_a_wrong_name_is_not_passed_over(tmp_path, monkeypatch):
+    put(tmp_path, SMALL.packed | {IMAGES: SMALL.packed[LABELS]})
+    monkeypatch.setattr(mnist, "SOURCES", {"small": SMALL.source})
+    with pytest.raises(DataError, match="which is damaged or another file"):
+        load(tmp_path)
 
 
 def test_the_environment_is_asked_at_each_call(tmp_path, monkeypatch):
@@ -187,6 +195,14 @@ def test_progress_is_told(tmp_path, mirror):
     told = []
     load(tmp_path, [mirror.url], progress=lambda *what: told.append(what))
     assert told == [(f"{name}.gz", len(content), len(content)) for name, content in SMALL.packed.items()]
+
+
+def test_a_silent_mirror_is_waited_for_no_longer_than_asked(tmp_path, mirror):
+    mirror.answers[f"/{IMAGES}.gz"] = fakes.silent
+    start = time.monotonic()
+    with pytest.raises(DataNotFoundError, match=r"no answer in 0\.1 s|timed out"):
+        load(tmp_path, [mirror.url], timeout=0.1)
+    assert time.monotonic() - start < 2
 
 
 def test_nothing_is_printed(tmp_path, mirror, capfd):

@@ -80,7 +80,7 @@ def test_the_cache_tells_the_layer_what_it_saw(lib: Lib, rng: np.random.Generato
     mean, var = oracles.mean_and_variance(a["x"])
     lib.assert_close(cache.mean, mean, dtype="float64")
     lib.assert_close(cache.var, var, dtype="float64")
-    assert cache.count == a["x"].size // shape[1]
+    assert cache.m == a["x"].size // shape[1]
 
 
 # ==== against differences ====

@@ -44,7 +44,7 @@ def fetch_from_mirrors(
         mirrors: addresses of folders. One that fails moves to the end, so that the next file need not wait for it.
         name: file name below each of them.
         check: raises DataError for bytes that are not the file.
-        max_bytes: size of the download, in bytes, beyond which it is refused.
+        max_bytes: size in bytes beyond which a download is given up.
         timeout: seconds without an answer, or without a byte, after which a mirror is given up.
         progress: called after each piece.
 
@@ -68,7 +68,7 @@ def fetch(url: str, *, max_bytes: int, timeout: float, progress: Progress | None
 
     Args:
         url: the address.
-        max_bytes: size in bytes beyond which the download is refused; not more than one byte beyond is read.
+        max_bytes: size in bytes beyond which the download is given up.
         timeout: seconds without an answer, or without a byte, after which it is given up.
         progress: called after each piece.
 
@@ -80,7 +80,7 @@ def fetch(url: str, *, max_bytes: int, timeout: float, progress: Progress | None
         total = response.length  # counts down while reading
         if total is not None and total > max_bytes:
             raise MirrorError(f"got {total:,} bytes announced; expected at most {max_bytes:,}")
-        while piece := _read_piece(response, min(_PIECE, max_bytes + 1 - len(data))):
+        while piece := _read_piece(response):
             data += piece
             if len(data) > max_bytes:
                 raise MirrorError(f"got more than {max_bytes:,} bytes; expected at most that")
@@ -153,9 +153,9 @@ class _BoundedRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _read_piece(response: HTTPResponse, size: int) -> bytes:
+def _read_piece(response: HTTPResponse) -> bytes:
     try:
-        return response.read1(size)
+        return response.read1(_PIECE)  # what is there, without waiting for more
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _as_mirror_error(error) from error
 

@@ -20,7 +20,6 @@ same however many are asked for, and memory stays small.
 from __future__ import annotations
 
 import math
-import operator
 
 import numpy as np
 
@@ -77,13 +76,18 @@ def generated_digits(n_train: int = 60_000, n_test: int = 10_000, seed: int = 0)
         ((100, 1, 28, 28), (10,))
     """
     for name, value, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0)):
-        if operator.index(value) < least:
-            raise ValueError(
-                f"generated_digits: got {name}={value}; expected an integer of at least {least}; pass a larger {name}"
-            )
+        _check_integer(name, value, least)
     x_train, y_train = _draw_split(n_train, seed, split=0)
     x_test, y_test = _draw_split(n_test, seed, split=1)
     return Dataset("generated", x_train, y_train, x_test, y_test, tuple("0123456789"))
+
+
+def _check_integer(name: str, value: int, least: int) -> None:
+    wish = f"expected an integer of at least {least}; pass another {name}"
+    if not isinstance(value, (int, np.integer)):
+        raise TypeError(f"generated_digits: got {name}={value!r}; {wish}")
+    if value < least:
+        raise ValueError(f"generated_digits: got {name}={value}; {wish}")
 
 
 def _draw_split(count: int, seed: int, split: int) -> tuple[Array, Array]:

@@ -84,7 +84,7 @@ def _from_disk(folder: Path, source: Source, file: DataFile) -> Array | None:
             try:
                 return verified_array(read_at_most(path, file.packed_limit), file)
             except DataError as error:
-                if place == folder and _belongs_to_another(path, source, file):
+                if place == folder and _is_known(path, file.name):
                     continue
                 raise DataError(
                     f"load {source.name}: got {str(path)!r}, which is damaged or another file ({error}); expected the "
@@ -94,10 +94,9 @@ def _from_disk(folder: Path, source: Source, file: DataFile) -> Array | None:
     return None
 
 
-def _belongs_to_another(path: Path, source: Source, file: DataFile) -> bool:
-    """Say whether `path` is a file of another data set: MNIST and Fashion-MNIST have the same file names."""
-    others = (other for other in SOURCES.values() if other.name != source.name)
-    return any(_is(path, twin) for other in others for twin in other.files if twin.name == file.name)
+def _is_known(path: Path, name: str) -> bool:
+    """Say whether `path` is the file `name` of any data set: MNIST and Fashion-MNIST have the same file names."""
+    return any(_is(path, file) for source in SOURCES.values() for file in source.files if file.name == name)
 
 
 def _is(path: Path, file: DataFile) -> bool:

@@ -1,0 +1,180 @@
+"""Who takes part in a comparison of training times, all behind the same three methods.
+
+Each contender gets the same images, the same first weights, the same batches in the same order, and the same optimiser:
+SGD with Nesterov momentum at a constant learning rate. What each of them imports, it imports when it is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+MOMENTUM, LEARNING_RATE = 0.9, 0.01
+
+
+class Task(NamedTuple):
+    """What everybody trains on, and from where."""
+
+    images: np.ndarray  # uint8 (N, 1, 28, 28)
+    labels: np.ndarray  # int64 (N,)
+    parameters: dict[str, np.ndarray]  # first weights by PyTorch's names
+    threads: int
+
+    @property
+    def mean(self) -> float:
+        """Mean of the pixels, 0 to 255."""
+        return float(self.images.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the pixels."""
+        return float(self.images.std())
+
+
+class Unavailable(Exception):  # noqa: N818 - no error: somebody who is not there is left out
+    """A contender that cannot take part on this machine; the message says why."""
+
+
+class Contender(Protocol):
+    """Somebody who trains LeNet-5."""
+
+    def about(self) -> dict[str, Any]:
+        """Versions, precision, device, for the record."""
+
+    def prepare(self, batch_size: int) -> None:
+        """Start anew from the first weights. Never timed."""
+
+    def train(self, order: np.ndarray) -> float:
+        """Train on the images at `order`, batch by batch; return their mean loss once everything is done."""
+
+
+class Textbook:
+    """The algorithm of the textbooks."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.mean, self.std = task, task.mean, task.std
+
+    def about(self) -> dict[str, Any]:
+        return {"numpy": np.__version__, "precision": "float64"}
+
+    def prepare(self, batch_size: int) -> None:
+        from bench.textbook import TextbookLeNet5
+
+        self.batch_size = batch_size
+        self.model = TextbookLeNet5(parameters=self.task.parameters, momentum=MOMENTUM, nesterov=True)
+
+    def train(self, order: np.ndarray) -> float:
+        total = 0.0
+        for start in range(0, len(order), self.batch_size):
+            which = order[start : start + self.batch_size]
+            x = (self.task.images[which] - self.mean) / self.std
+            total += self.model.step(x, self.task.labels[which], LEARNING_RATE) * len(which)
+        return total / len(order)
+
+
+class Xlenet:
+    """xlenet on one of its backends, by the steps of its own training loop."""
+
+    def __init__(self, task: Task, backend: str) -> None:
+        from xlenet.backend import resolve_backend, use_backend
+        from xlenet.errors import BackendError
+
+        try:
+            self.backend = resolve_backend(backend)
+        except BackendError as error:
+            raise Unavailable(str(error)) from error
+        self.task, self.mean, self.std = task, task.mean, task.std
+        self.use_backend = use_backend
+
+    def about(self) -> dict[str, Any]:
+        import xlenet
+
+        found = {"xlenet": xlenet.__version__, "precision": "float32"}
+        xp = self.backend.xp
+        found[xp.__name__] = xp.__version__
+        if xp.__name__ == "cupy":
+            found["gpu"] = xp.cuda.runtime.getDeviceProperties(self.backend.device)["name"].decode()
+            found["cuda"] = xp.cuda.runtime.runtimeGetVersion()
+        return found
+
+    def prepare(self, batch_size: int) -> None:
+        from xlenet import SGD, LeNet5, SoftmaxCrossEntropy, Workspace
+        from xlenet.data.images import Images, Normalization
+
+        self.batch_size = batch_size
+        with self.use_backend(self.backend):
+            normalization = Normalization((self.mean,), (self.std,))
+            self.images = Images(self.task.images, self.task.labels, normalization)
+            self.model = LeNet5(rng=0).train()
+            self.model.load_state_dict(self.model.state_dict() | self.task.parameters)
+            self.optimizer = SGD(self.model, momentum=MOMENTUM, nesterov=True)
+        self.loss, self.work = SoftmaxCrossEntropy(), Workspace()
+
+    def train(self, order: np.ndarray) -> float:
+        from xlenet.backend import to_device
+        from xlenet.training import Meter, train_step
+
+        meter, like = Meter(self.images.x), self.images.x
+        positions = to_device(order, like=like)
+        for start in range(0, len(order), self.batch_size):
+            x, y = self.images.batch(positions[start : start + self.batch_size], self.work)
+            loss, logits = train_step(
+                self.model, self.loss, self.optimizer, x, y, LEARNING_RATE, self.work, labels_checked=True
+            )
+            meter.add(loss, logits, y)
+            self.work.end_step()
+        return meter.read()[0]  # waits for the device
+
+
+class Torch:
+    """PyTorch in eager mode."""
+
+    def __init__(self, task: Task, device: str) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise Unavailable(f"PyTorch is not installed ({error}); pip install torch") from error
+        if device == "cuda" and not torch.cuda.is_available():
+            raise Unavailable("this PyTorch sees no CUDA device")
+        self.task, self.device = task, device
+
+    def about(self) -> dict[str, Any]:
+        from bench.torch_lenet import about
+
+        return about(self.device, self.task.threads)
+
+    def prepare(self, batch_size: int) -> None:
+        from bench.torch_lenet import TorchLeNet5
+
+        task, self.batch_size = self.task, batch_size
+        self.run = TorchLeNet5(
+            task.images, task.labels, task.mean, task.std, task.parameters,
+            device=self.device, momentum=MOMENTUM, nesterov=True,
+        )  # fmt: skip
+
+    def train(self, order: np.ndarray) -> float:
+        return self.run.train(order, self.batch_size, LEARNING_RATE)
+
+
+CONTENDERS: dict[str, Callable[[Task], Contender]] = {
+    "textbook": Textbook,
+    "numpy": lambda task: Xlenet(task, "numpy"),
+    "torch": lambda task: Torch(task, "cpu"),
+    "cupy": lambda task: Xlenet(task, "cupy"),
+    "torch-cuda": lambda task: Torch(task, "cuda"),
+}
+
+# How a reader knows them.
+TITLES = {
+    "textbook": "textbook algorithm",
+    "numpy": "xlenet on NumPy",
+    "torch": "PyTorch, CPU",
+    "cupy": "xlenet on CuPy",
+    "torch-cuda": "PyTorch, GPU",
+}
+
+# Each is compared with PyTorch on the same device.
+PEERS = {"textbook": "torch", "numpy": "torch", "torch": "torch", "cupy": "torch-cuda", "torch-cuda": "torch-cuda"}

@@ -1,0 +1,141 @@
+"""One contender in a process of its own: the number of threads is settled before any library is loaded, the process
+stays warm from turn to turn, and it sleeps while others have theirs.
+
+Parent and worker exchange lines of JSON over the worker's standard input and output. The worker answers each line:
+
+    {"load": path, "name": ..., "threads": ...}    ->  {"about": {...}} or {"unavailable": reason}
+    {"prepare": batch size}                        ->  {"first_loss": ...}
+    {"turn": seed, "warm": steps, "steps": steps}  ->  {"seconds": ..., "steps": ..., "images": ..., "loss": ...}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+# Read by OpenBLAS, MKL, BLIS, Accelerate and OpenMP when they are loaded, and never again.
+_THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+
+FIRST_BATCH = 0  # the seed of the order in which the comparison of first losses draws its batch
+
+
+class WorkerError(Exception):
+    """A worker failed or vanished; the message holds what it said."""
+
+
+class Worker:
+    """The parent's end: starts the process and asks it."""
+
+    def __init__(self, name: str, task: Path, threads: int) -> None:
+        environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        path = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+            env=environment | {"PYTHONPATH": os.pathsep.join(path)},
+        )  # fmt: skip
+        try:
+            answer = self.ask({"load": str(task), "name": name, "threads": threads})
+        except BaseException:
+            self.stop()
+            raise
+        self.about: dict[str, Any] = answer.get("about", {})
+        self.unavailable: str | None = answer.get("unavailable")
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Send a line, wait for the answer."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        line = ""
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            print(json.dumps(question), file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with code {self._process.wait()}"}
+        if "error" in answer:
+            raise WorkerError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def stop(self) -> None:
+        """End the process; it holds nothing worth saving."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close() if pipe else None
+
+
+# ==== the worker's end; numpy is imported only here, after the variables above were set ====
+
+
+class _Session:
+    """Answers the questions about one contender."""
+
+    def __init__(self) -> None:
+        self.contender: Any = None
+        self.images = 0
+        self.batch_size = 0
+
+    def load(self, question: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        from bench.contenders import CONTENDERS, Task, Unavailable
+
+        with np.load(question["load"]) as file:
+            parameters = {name.removeprefix("parameter:"): file[name] for name in file if name.startswith("parameter:")}
+            task = Task(file["images"], file["labels"], parameters, question["threads"])
+        self.images = len(task.images)
+        try:
+            self.contender = CONTENDERS[question["name"]](task)
+        except Unavailable as reason:
+            return {"unavailable": str(reason)}
+        return {"about": self.contender.about()}
+
+    def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
+        self.batch_size = question["prepare"]
+        self.contender.prepare(self.batch_size)
+        return {"first_loss": self.contender.train(self._order(FIRST_BATCH)[: self.batch_size])}
+
+    def turn(self, question: dict[str, Any]) -> dict[str, Any]:
+        order = self._order(question["turn"])
+        self.contender.train(order[: question["warm"] * self.batch_size])
+        order = order[: question["steps"] * self.batch_size]
+        began = time.perf_counter()
+        loss = self.contender.train(order)
+        seconds = time.perf_counter() - began
+        steps = -(-len(order) // self.batch_size)
+        return {"seconds": seconds, "steps": steps, "images": len(order), "loss": loss}
+
+    def _order(self, seed: int) -> Any:
+        import numpy as np
+
+        return np.random.default_rng(seed).permutation(self.images)
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return next(getattr(self, verb)(question) for verb in ("load", "prepare", "turn") if verb in question)
+        except Exception as error:  # whatever it is, the parent has to hear of it
+            return {"error": f"{type(error).__name__}: {error}"}
+
+
+def main() -> None:
+    # Standard output is for answers alone: what libraries print goes to standard error.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    session = _Session()
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C reaches both; the parent is the one to speak
+        for line in sys.stdin:
+            print(json.dumps(session.answer(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
