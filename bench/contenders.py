@@ -4,9 +4,10 @@ Each contender gets the same images, the same first weights, the same batches in
 SGD with Nesterov momentum at a constant learning rate. What each of them imports, it imports when it is made.
 """
 
+# ruff: noqa: D102 - the protocol says what the three methods mean.
+
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 

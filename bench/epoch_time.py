@@ -40,6 +40,8 @@ from xlenet.data import load_mnist  # noqa: E402
 from xlenet.errors import BackendError, OutputError, XlenetError  # noqa: E402
 from xlenet.files import write_bytes_atomically  # noqa: E402
 
+_BUSY = 0.5  # load average from which the record of a comparison is worth little
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
@@ -85,6 +87,8 @@ def _cores() -> int:
 def _compare(options: argparse.Namespace) -> None:
     _make_folder(options.out)
     machine, plan = describe_machine(), Plan(options.epochs, options.steps, options.full)
+    if (machine["load_average_before"] or 0.0) > _BUSY:
+        print(f"warning: load average {machine['load_average_before']}: other programs disturb the figures", flush=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         task = Path(folder) / "task.npz"
         data = _write_task(task, options.data_dir or os.environ.get("XLENET_DATA_DIR"))

@@ -117,4 +117,5 @@ def _label_seconds(panels: Any, record: Record) -> None:
 def _subtitle(record: Record) -> str:
     machine, settings = record["machine"], record["settings"]
     gpu = f"; {machine['gpus'][0].split(',')[0]}" if machine["gpus"] else ""
-    return f"{machine['cpu']}, {settings['threads']} threads{gpu}; float32 (textbook: float64); median of {settings['epochs']} turns"
+    turns = f"median of {settings['epochs']} turns"
+    return f"{machine['cpu']}, {settings['threads']} threads{gpu}; float32 (textbook: float64); {turns}"

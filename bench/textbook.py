@@ -14,6 +14,8 @@ independent oracle as well: same weights and same batch must give the same loss 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 Array = np.ndarray
@@ -204,7 +206,7 @@ class TextbookLeNet5:
         given = parameters or initial_parameters(seed)
         p = {name: np.array(given[name], dtype=np.float64) for name in SHAPES}
         self.momentum, self.nesterov = momentum, nesterov
-        self.layers = {
+        self.layers: dict[str, Any] = {
             "conv1": Convolution(p["conv1.weight"], p["conv1.bias"], padding=2),
             "pool1": MaxPooling(),
             "bn1": BatchNormalisation(p["bn1.weight"], p["bn1.bias"]),

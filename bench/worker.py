@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ class Worker:
         environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
         path = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         self.name = name
-        self._process = subprocess.Popen(
+        self._process: Any = subprocess.Popen(
             [sys.executable, "-m", "bench.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             env=environment | {"PYTHONPATH": os.pathsep.join(path)},
@@ -55,9 +56,8 @@ class Worker:
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Send a line, wait for the answer."""
-        assert self._process.stdin is not None and self._process.stdout is not None
         line = ""
-        with contextlib.suppress(BrokenPipeError, ConnectionError):
+        with contextlib.suppress(OSError):  # a broken pipe: the process is gone, as the empty line then says
             print(json.dumps(question), file=self._process.stdin, flush=True)
             line = self._process.stdout.readline()
         answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with code {self._process.wait()}"}
@@ -71,7 +71,8 @@ class Worker:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
-                pipe.close() if pipe else None
+                if pipe is not None:
+                    pipe.close()
 
 
 # ==== the worker's end; numpy is imported only here, after the variables above were set ====
@@ -98,7 +99,8 @@ class _Session:
             self.contender = CONTENDERS[question["name"]](task)
         except Unavailable as reason:
             return {"unavailable": str(reason)}
-        return {"about": self.contender.about()}
+        threads = {variable: os.environ.get(variable) for variable in _THREAD_VARIABLES}
+        return {"about": self.contender.about() | {"thread_variables": threads}}
 
     def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
         self.batch_size = question["prepare"]
@@ -128,11 +130,13 @@ class _Session:
 
 
 def main() -> None:
+    """Answer the parent's lines until it closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the parent is the one to act
     # Standard output is for answers alone: what libraries print goes to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     session = _Session()
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C reaches both; the parent is the one to speak
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone
         for line in sys.stdin:
             print(json.dumps(session.answer(json.loads(line))), file=answers, flush=True)
 

@@ -123,14 +123,14 @@ def test_a_backward_that_gives_nothing_is_not_right(numpy_lib: Lib, rng: np.rand
 
 
 def test_windows_are_counted_as_in_PyTorchs_formula() -> None:
-    for n, k, s, begin, end in np.ndindex(9, 5, 4, 3, 3):
-        n, k, s, room = n + 1, k + 1, s + 1, n + begin + end - k  # sizes from 1
-        if room < 0:
-            continue
-        assert oracles.count_windows(n, k, s, (begin, end)) == room // s + 1
+    for n, k, s, begin, end in np.ndindex(9, 9, 4, 3, 3):
+        n, k, s = n + 1, k + 1, s + 1  # sizes start from 1
+        room = n + begin + end - k
+        assert oracles.count_windows(n, k, s, (begin, end)) == max(room // s + 1, 0)
         ceil = -(-room // s) + 1
-        ceil -= (ceil - 1) * s >= n + begin
-        assert oracles.count_windows(n, k, s, (begin, end), ceil_mode=True) == max(ceil, room // s + 1)
+        last_starts_behind_the_input = (ceil - 1) * s >= n + begin
+        expected = max(ceil - last_starts_behind_the_input, room // s + 1, 0)
+        assert oracles.count_windows(n, k, s, (begin, end), ceil_mode=True) == expected
 
 
 def test_the_oracle_of_pooling_gives_a_tie_to_the_first(rng: np.random.Generator) -> None:

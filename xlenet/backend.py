@@ -170,6 +170,11 @@ def _check_cuda(backend: Backend) -> None:
     """CuPy imports without a driver and fails later, in words that help nobody: ask now."""
     runtime = backend.xp.cuda.runtime
     try:
+        if runtime.driverGetVersion() == 0:
+            raise BackendError(
+                "backend cupy: got no NVIDIA driver on this machine; expected one, and a GPU; "
+                "install the driver (nvidia-smi then shows the GPU), or choose --backend numpy"
+            )
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
         raise BackendError(

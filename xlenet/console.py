@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 from .training import Epoch, Progress
 
@@ -74,6 +75,29 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
         f"test loss {epoch.test_loss:.4f}  {epoch.test_accuracy:.2%}  {epoch.seconds:.1f} s  "
         f"{epoch.images_per_second:,.0f} images/s"
     )
+
+
+class DownloadBar:
+    """A bar for each file that is fetched, on a terminal. Called as `xlenet.data.load` calls its ``progress``.
+
+    Args:
+        quiet: True shows nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet, self._bars = quiet, dict[str, Any]()
+
+    def __call__(self, name: str, received: int, total: int | None) -> None:
+        """Move the bar of the file `name`."""
+        from tqdm import tqdm
+
+        if name not in self._bars:
+            self._bars[name] = tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=self._quiet or None)
+        bar = self._bars[name]
+        bar.total = total
+        bar.update(received - bar.n)
+        if received == total:
+            bar.close()
 
 
 @contextlib.contextmanager

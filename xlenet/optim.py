@@ -45,7 +45,7 @@ class Optimizer:
         self._decayed = sum(leaf.params[name].size for leaf, name in places if leaf.params[name].ndim >= 2)
         self.params = _move_into_vector([(leaf.params, name) for leaf, name in places])
         self.grads = _move_into_vector([(leaf.grads, name) for leaf, name in places])
-        self._views = [(leaf, name, leaf.params[name]) for leaf, name in places]
+        self._views = [(leaf, name, leaf.params[name], leaf.grads[name]) for leaf, name in places]
         self.slots: dict[str, Array] = {}
         self.steps = 0
 
@@ -58,9 +58,10 @@ class Optimizer:
         Raises:
             RuntimeError: the model's arrays have been exchanged since, by `Layer.to` or by another optimiser.
         """
-        if any(leaf.params[name] is not view for leaf, name, view in self._views):
+        if any(leaf.params[name] is not p or leaf.grads.get(name) is not g for leaf, name, p, g in self._views):
             raise RuntimeError(
-                f"{type(self).__name__}: got a model whose arrays were exchanged (by .to() or a second optimiser); "
+                f"{type(self).__name__}: got a model whose arrays were exchanged (by .to(), requires_grad or a second "
+                "optimiser); "
                 "expected those it was made for; make a new optimiser"
             )
         self.steps += 1

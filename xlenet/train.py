@@ -16,7 +16,7 @@ import numpy as np
 
 from . import __version__
 from .backend import Backend, default_backend, resolve_backend, use_backend
-from .console import Console, interruptible
+from .console import Console, DownloadBar, interruptible
 from .data import Dataset, load
 from .data.images import Images
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
@@ -167,7 +167,7 @@ def _train(options: argparse.Namespace) -> int:
         console = Console(options.epochs * len(train), options.epochs, quiet=options.quiet)
         console.say(
             f"xlenet {__version__} on {config['backend']}: LeNet-5 ({model.size:,} parameters), "
-            f"{dataset.name} ({len(train):,} + {len(test):,} images), {options.epochs} epochs, results in {run.path}"
+            f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, results in {run.path}"
         )
 
         def finish_epoch(epoch: Epoch) -> None:
@@ -198,7 +198,7 @@ def _train(options: argparse.Namespace) -> int:
             return INTERRUPTED
         accuracy = history[-1].test_accuracy
         predictions = evaluate(model, test).predictions
-        title = f"LeNet-5 on {dataset.name}: {accuracy:.2%} after {options.epochs} epochs"
+        title = f"LeNet-5 on {dataset.name}: {accuracy:.2%} after {_count(options.epochs, 'epoch')}"
         run.draw(dataset.y_test, predictions, dataset.class_names, title)
         console.say(
             f"test accuracy {accuracy:.2%} on {len(test):,} images; model, curves and confusion matrix in {run.path}"
@@ -209,9 +209,13 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def _load(options: argparse.Namespace) -> Dataset:
     try:
-        return load(options.data or "mnist", options.data_dir)
+        return load(options.data or "mnist", options.data_dir, progress=DownloadBar(quiet=options.quiet))
     except DataNotFoundError:
         if options.data is not None:
             raise

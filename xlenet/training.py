@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .backend import Array, namespace_of, synchronize, to_device, to_host, zeros
+from .checks import integer
 from .data.images import Images
 from .errors import DivergedError
 from .layers import Layer
@@ -122,6 +123,7 @@ def train_step(
     return value, logits
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the meter finds a loss that is not finite, and says where
 def fit(
     model: Layer,
     optimizer: Optimizer,
@@ -170,40 +172,80 @@ def fit(
         >>> fit(model, SGD(model), Images(x, y), epochs=3, batch_size=32)[-1].train_accuracy
         1.0
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"fit: got {name} {value!r}; expected at least 1; change it")
+    epochs, batch_size = integer("fit", "epochs", epochs, 1), integer("fit", "batch_size", batch_size, 1)
+    if batch_size > len(train):
+        raise ValueError(
+            f"fit: got batch_size {batch_size} for {len(train)} images; expected no more than those; use a smaller one"
+        )
     if not 0.0 < lr < math.inf:
         raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.002 for Adam")
+    _check_classes(model, train, test)
     loss, work = SoftmaxCrossEntropy(), Workspace()
     history: list[Epoch] = []
     steps = -(-len(train) // batch_size)
     for epoch in range(1, epochs + 1):
-        model.train()
         meter, began = Meter(train.x), time.perf_counter()
-        order = to_device(np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train)), like=train.x)
-        for step in range(steps):
-            x, labels = train.batch(order[step * batch_size : (step + 1) * batch_size], work)
-            rate = lr * schedule(((epoch - 1) * steps + step) / (epochs * steps))
-            value, logits = train_step(model, loss, optimizer, x, labels, rate, work, labels_checked=True)
-            meter.add(value, logits, labels)
-            work.end_step()
-            if (step + 1) % _CHECK_EVERY == 0 or step + 1 == steps:
-                _check_finite(meter, step + 1, epoch, lr)
+        order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
+        rates = [lr * schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps)]
+        for step in _train_epoch(model, loss, optimizer, train, order, batch_size, rates, meter, work):
             if on_step is not None:
-                on_step(Progress(epoch, step + 1, steps, meter))
+                on_step(Progress(epoch, step, steps, meter))
             if should_stop is not None and should_stop():
                 return history
-        synchronize(train.x)
+            if step % _CHECK_EVERY == 0 or step == steps:
+                _check_finite(meter, step, epoch, lr)
         seconds = time.perf_counter() - began
         train_loss, train_accuracy, _ = meter.read()
         tested = evaluate(model, test) if test is not None else Evaluation(math.nan, math.nan, None)
         history.append(
-            Epoch(epoch, rate, train_loss, train_accuracy, tested.loss, tested.accuracy, seconds, len(train) / seconds)
+            Epoch(
+                epoch,
+                rates[-1],
+                train_loss,
+                train_accuracy,
+                tested.loss,
+                tested.accuracy,
+                seconds,
+                len(train) / seconds,
+            )
         )
         if on_epoch is not None:
             on_epoch(history[-1])
     return history
+
+
+def _train_epoch(
+    model: Layer,
+    loss: SoftmaxCrossEntropy,
+    optimizer: Optimizer,
+    train: Images,
+    order: Any,
+    batch_size: int,
+    rates: list[float],
+    meter: Meter,
+    work: Workspace,
+) -> Iterator[int]:
+    """Go once through `train` in `order`, a batch and a learning rate at a time; give the number of each step when done."""
+    model.train()
+    order = to_device(order, like=train.x)
+    for step, rate in enumerate(rates):
+        x, labels = train.batch(order[step * batch_size : (step + 1) * batch_size], work)
+        value, logits = train_step(model, loss, optimizer, x, labels, rate, work, labels_checked=True)
+        meter.add(value, logits, labels)
+        work.end_step()
+        yield step + 1
+    synchronize(train.x)
+
+
+def _check_classes(model: Layer, train: Images, test: Images | None) -> None:
+    """Ask once, on the host, what the loss would else have to ask the device in every step: are all labels in range?"""
+    classes = model.infer(train.batch(slice(0, 1))[0]).shape[1]
+    for name, images in (("train", train), ("test", test)):
+        if images is not None and images.classes > classes:
+            raise ValueError(
+                f"fit: got a label {images.classes - 1} in {name} and a model of {classes} classes; "
+                f"expected labels 0 to {classes - 1}; make the model for {images.classes} classes"
+            )
 
 
 def _check_finite(meter: Meter, steps: int, epoch: int, lr: float) -> None:

@@ -171,6 +171,15 @@ def test_ceil_mode_keeps_the_rest_of_the_image(lib: Lib) -> None:
     lib.assert_equal(dx, np.isin(np.arange(25.0), [6, 8, 9, 16, 18, 19, 21, 23, 24]).reshape(1, 1, 5, 5))
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(7, 2), (7, None), (8, 3), ((6, 7), 2)])
+def test_in_ceil_mode_the_only_window_may_overhang_by_less_than_a_stride(lib: Lib, kernel: Any, stride: Any) -> None:
+    """PyTorch has it so: it rounds (6 - 7) / 2 + 1 up like any other size."""
+    x = np.arange(36.0).reshape(1, 1, 6, 6)
+    y, cache = maxpool2d.forward(lib.asarray(x), kernel, stride, ceil_mode=True)
+    lib.assert_equal(y, [[[[35.0]]]])
+    lib.assert_equal(maxpool2d.backward(lib.asarray([[[[2.0]]]]), cache), 2.0 * (x == 35))
+
+
 def test_without_a_stride_windows_tile_the_image(lib: Lib, rng: np.random.Generator) -> None:
     x = lib.asarray(rng.standard_normal((2, 2, 6, 8)))
     y, _ = maxpool2d.forward(x, (3, 2))
@@ -289,9 +298,10 @@ def test_a_window_larger_than_the_padded_input_is_refused(lib: Lib) -> None:
         call(lib, (1, 2, 6, 6), (9, 2), 1, (1, 0))
 
 
-def test_a_window_larger_than_the_input_is_refused_in_ceil_mode_too(lib: Lib) -> None:
-    with pytest.raises(ValueError, match=message("maxpool2d", got="kernel (7, 7)", expected="fit")):
-        call(lib, (1, 2, 6, 6), 7, 1, 0, True)
+@pytest.mark.parametrize(("kernel", "stride"), [(7, 1), (8, 2), (13, 7)])
+def test_a_window_that_overhangs_by_a_stride_is_refused_in_ceil_mode_too(lib: Lib, kernel: int, stride: int) -> None:
+    with pytest.raises(ValueError, match=message("maxpool2d", got=f"kernel ({kernel}, {kernel})", expected="fit")):
+        call(lib, (1, 2, 6, 6), kernel, stride, 0, True)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "complex128"])

@@ -110,7 +110,7 @@ def _is(path: Path, file: DataFile) -> bool:
 def _download(
     folder: Path, source: Source, file: DataFile, *, mirrors: list[str], timeout: float, progress: Progress | None
 ) -> Array:
-    # Imported when needed: urllib and the TLS library behind it take as long to import as all of xlenet.
+    # Imported when needed: urllib and the TLS library behind it slow down a start that downloads nothing.
     from xlenet.data.download import MirrorError, fetch_from_mirrors
 
     name = f"{file.name}.gz"
@@ -138,6 +138,6 @@ def _save(path: Path, data: bytes) -> None:
         # Windows does not replace a file that another process reads: that one was quicker, and its file serves.
         if not os.path.isfile(path):
             raise OutputError(
-                f"load: got a download that cannot be saved as {str(path)!r} ({error}); expected a folder to write to; "
-                "make room or rights, or name another folder with data_dir (--data-dir, XLENET_DATA_DIR)"
+                f"load: got a download that cannot be saved as {str(path)!r} ({error.__cause__ or error}); expected a "
+                "folder to write to; make room or rights, or name another with data_dir (--data-dir, XLENET_DATA_DIR)"
             ) from error

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into
+from ..checks import check_arrays, check_gradient, check_shape
 from ..workspace import Workspace, new
-from ._checks import check_arrays, check_gradient, check_shape
 
 
 class TrainingCache(NamedTuple):
@@ -67,7 +67,7 @@ def forward_training(
     References:
         S. Ioffe, C. Szegedy, Batch Normalization (2015), https://arxiv.org/abs/1502.03167
     """
-    xp = _check(x, eps, weight=weight, bias=bias)
+    xp, eps = _check(x, eps, weight=weight, bias=bias)
     rows = _rows(x, xp)
     m = rows.shape[1]
     if m == 1:
@@ -152,7 +152,7 @@ def forward_evaluation(
         >>> forward_evaluation(np.array([[5.0]]), 2 * one, one, running_mean=3 * one, running_var=4 * one, eps=0.0)[0]
         array([[3.]])
     """
-    xp = _check(x, eps, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    xp, eps = _check(x, eps, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     rows = _rows(x, xp)
     centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, running_mean[:, None])
     inv_std = (1.0 / xp.sqrt(running_var + eps))[:, None]
@@ -188,13 +188,13 @@ def backward_evaluation(
     return _images(dx, cache.shape, xp), dweight, dbias
 
 
-def _check(x: Array, eps: float, **parameters: Array) -> Any:
+def _check(x: Array, eps: float, **parameters: Array) -> tuple[Any, float]:
     xp = check_arrays("batchnorm", (2, 4), x, **parameters)
     for name, array in parameters.items():
         check_shape("batchnorm", name, array, (x.shape[1],), f"one number for each channel of x {tuple(x.shape)}")
     if not eps >= 0:
         raise ValueError(f"batchnorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
-    return xp
+    return xp, float(eps)  # a NumPy float64 would make everything float64
 
 
 def _rows(x: Array, xp: Any) -> Array:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into
+from ..checks import check_arrays, check_gradient, check_shape
 from ..workspace import Workspace, new
-from ._checks import check_arrays, check_gradient, check_shape
 from .windows import Padding, Windows, fold, unfold, windows_over
 
 

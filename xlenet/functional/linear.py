@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, batch_first, into
+from ..checks import check_arrays, check_gradient, check_shape
 from ..workspace import Workspace, new
-from ._checks import check_arrays, check_gradient, check_shape
 
 
 class Cache(NamedTuple):

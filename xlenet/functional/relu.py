@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, into
+from ..checks import check_floating, check_gradient
 from ..workspace import Workspace, out_for
-from ._checks import check_floating, check_gradient
 
 
 class Cache(NamedTuple):

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, arange, namespace_of
+from ..checks import check_floating, check_rank, check_shape
 from ..workspace import Workspace
-from ._checks import check_arrays, check_shape
 
 
 class Cache(NamedTuple):
@@ -46,7 +46,8 @@ def forward(
         >>> float(loss)
         10000.0
     """
-    check_arrays("softmax_cross_entropy", 2, logits)
+    check_floating("softmax_cross_entropy", logits=logits)
+    check_rank("softmax_cross_entropy", 2, logits=logits)
     xp = namespace_of(logits, labels)
     n, k = logits.shape
     _check_labels(labels, n, k, labels_checked)
@@ -94,4 +95,6 @@ def backward(dloss: float | Array, cache: Cache, *, work: Workspace | None = Non
     """
     probabilities, one_hot = cache
     xp = namespace_of(probabilities)
-    return (probabilities - xp.astype(one_hot, probabilities.dtype)) * (dloss / probabilities.shape[0])
+    dlogits = probabilities - xp.astype(one_hot, probabilities.dtype)
+    dlogits *= dloss / probabilities.shape[0]
+    return dlogits

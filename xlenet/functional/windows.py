@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, namespace_of, zeros
+from ..checks import check_rank, check_shape, integer, pair
 from ..workspace import Workspace, new
-from ._checks import check_rank, check_shape, integer, pair
 
 Padding = Any  # "SAME" | "VALID" | int | (vertical, horizontal) | ((top, bottom), (left, right))
 
@@ -172,7 +172,7 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Arr
                [4, 5, 7, 8]])
     """
     xp = namespace_of(x)
-    check_rank("img2col", 4, x)
+    check_rank("img2col", 4, x=x)
     windows = windows_over(x.shape[2:], kernel, stride, padding, operation="img2col")
     n, c = x.shape[:2]
     matrix = new((n, *windows.out, c, *windows.kernel), like=x, work=None)

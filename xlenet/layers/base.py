@@ -21,7 +21,6 @@ class Layer:
             in place: an array of `params`, `grads` or `buffers` is never exchanged for another one in training.
         buffers: what is saved but not optimised: ``running_mean``, ``running_var``.
         training: True after `train`, False after `eval`.
-        requires_grad: False freezes the layer: its backward computes no gradients for its parameters.
     """
 
     def __init__(self, *, requires_grad: bool = True) -> None:
@@ -29,7 +28,7 @@ class Layer:
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self.training = True
-        self.requires_grad = requires_grad
+        self._requires_grad = requires_grad
         self._cache: Any = None
 
     # ==== what is computed ====
@@ -115,6 +114,23 @@ class Layer:
         it.
         """
         yield prefix, self
+
+    @property
+    def requires_grad(self) -> bool:
+        """False freezes the layer: its backward computes no gradients for its parameters, and `grads` is empty.
+
+        Can be changed, for a whole `Sequential` at once; make optimisers afterwards.
+        """
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._requires_grad = bool(value)
+        for _, leaf in self.leaves():
+            leaf._requires_grad = bool(value)
+            leaf.grads.clear()
+            if value:
+                leaf.grads.update({name: zeros(p.shape, like=p) for name, p in leaf.params.items()})
 
     @property
     def learns(self) -> bool:

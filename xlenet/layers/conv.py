@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import init
 from ..backend import Array
+from ..checks import check_dtype, integer, pair
 from ..functional import conv2d
-from ..functional._checks import check_dtype, integer, pair
 from ..functional.windows import Padding, resolve_padding
 from ..workspace import Workspace
 from .base import Layer

@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import init
 from ..backend import Array
+from ..checks import check_dtype, integer
 from ..functional import linear
-from ..functional._checks import check_dtype, integer
 from ..workspace import Workspace
 from .base import Layer
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import init
 from ..backend import Array, default_backend, place
+from ..checks import check_dtype, integer
 from ..functional import batchnorm
-from ..functional._checks import check_dtype, integer
 from ..workspace import Workspace
 from .base import Layer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array
+from ..checks import pair
 from ..functional import maxpool2d
-from ..functional._checks import pair
 from ..functional.windows import Padding, resolve_padding
 from ..workspace import Workspace
 from .base import Layer

@@ -7,7 +7,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from ..backend import Array, namespace_of
+from .backend import Array, namespace_of
 
 
 def check_arrays(operation: str, rank: int | tuple[int, ...], x: Array, **others: Array | None) -> Any:
@@ -15,7 +15,7 @@ def check_arrays(operation: str, rank: int | tuple[int, ...], x: Array, **others
     type for all.
     """
     xp = check_floating(operation, x=x, **others)
-    check_rank(operation, rank, x)
+    check_rank(operation, rank, x=x)
     return xp
 
 
@@ -32,17 +32,16 @@ def check_floating(operation: str, **arrays: Array | None) -> Any:
     return xp
 
 
-def check_rank(operation: str, rank: int | tuple[int, ...], x: Array) -> None:
-    """Check the number of axes of `x`, and that there is something along each of them."""
+def check_rank(operation: str, rank: int | tuple[int, ...], **arrays: Array) -> None:
+    """Check the number of axes of `arrays`, and that there is something along each of them."""
     ranks = (rank,) if isinstance(rank, int) else rank
     letters = " or ".join({2: "(N, C)", 4: "(N, C, H, W)"}[r] for r in ranks)
-    if x.ndim not in ranks:
-        raise ValueError(f"{operation}: got x of shape {tuple(x.shape)}; expected {letters}; reshape it")
-    if 0 in x.shape:
-        raise ValueError(
-            f"{operation}: got x of shape {tuple(x.shape)}; expected {letters} with nothing empty; leave empty "
-            "batches out"
-        )
+    for name, array in arrays.items():
+        if array.ndim not in ranks or 0 in array.shape:
+            raise ValueError(
+                f"{operation}: got {name} of shape {tuple(array.shape)}; expected {letters}, none of them 0; "
+                "reshape it, and leave empty batches out"
+            )
 
 
 def check_shape(operation: str, name: str, array: Array, shape: tuple[int, ...], why: str) -> None:
