@@ -1,4 +1,4 @@
-"""What the tests above the functional core share: backends by name, a small network, LeNet-5 in PyTorch, comparisons."""
+"""What the tests above the functional core share: backend names, a small network, LeNet-5 in PyTorch."""
 
 from __future__ import annotations
 

@@ -92,6 +92,10 @@ def test_steps_of_the_library_are_the_textbook_ones():
         x, y = batch(seed=seed)
         loss = textbook.step(x, y, lr=0.02)
         assert float(train_step(model, criterion, optimizer, x, y, 0.02)[0]) == pytest.approx(loss, rel=1e-8)
+    for name in ("bn1", "bn2"):
+        buffers, mine = model[name].buffers, textbook.layers[name]
+        np.testing.assert_allclose(buffers["running_mean"], mine.running_mean.ravel(), rtol=1e-8)
+        np.testing.assert_allclose(buffers["running_var"], mine.running_var.ravel(), rtol=1e-8)
     x, _ = batch(64, seed=99)
     assert (textbook.predict(x) == model.infer(x).argmax(axis=1)).all()
 
@@ -231,9 +235,17 @@ def test_a_users_mistake_is_a_message_and_a_code(tmp_path, capsys, monkeypatch, 
 
 
 def test_a_contender_that_was_asked_for_and_is_not_there(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(epoch_time, "start", lambda names, task, threads: ([], dict.fromkeys(names, "no such luck")))
-    assert epoch_time.main(["--only", "cupy", "--out", str(tmp_path)]) == 3
+    class Stopped:
+        name, stops = "numpy", 0
+
+        def stop(self):
+            self.stops += 1
+
+    worker = Stopped()
+    monkeypatch.setattr(epoch_time, "start", lambda names, task, threads: ([worker], {"cupy": "no such luck"}))
+    assert epoch_time.main(["--only", "numpy", "cupy", "--out", str(tmp_path)]) == 3
     assert "got cupy, which is not available: no such luck" in capsys.readouterr().err
+    assert worker.stops == 1
 
 
 def test_real_mnist_is_used_where_it_is(tmp_path, mnist_dir):

@@ -10,12 +10,10 @@ from typing import Any
 from .backend import Array, namespace_of
 
 
-def check_arrays(operation: str, rank: int | tuple[int, ...], x: Array, **others: Array | None) -> Any:
-    """Return the library of `x` and `others`, having checked the rank of `x`, that it is not empty, and one floating
-    type for all.
-    """
+def check_arrays(operation: str, letters: str, x: Array, **others: Array | None) -> Any:
+    """Return the library of `x` and `others`, having checked the axes of `x` and that all are of one floating type."""
     xp = check_floating(operation, x=x, **others)
-    check_rank(operation, rank, x=x)
+    check_axes(operation, letters, x=x)
     return xp
 
 
@@ -32,10 +30,9 @@ def check_floating(operation: str, **arrays: Array | None) -> Any:
     return xp
 
 
-def check_rank(operation: str, rank: int | tuple[int, ...], **arrays: Array) -> None:
-    """Check the number of axes of `arrays`, and that there is something along each of them."""
-    ranks = (rank,) if isinstance(rank, int) else rank
-    letters = " or ".join({2: "(N, C)", 4: "(N, C, H, W)"}[r] for r in ranks)
+def check_axes(operation: str, letters: str, **arrays: Array) -> None:
+    """Check that `arrays` have as many axes as `letters`, as in "(N, C) or (N, C, H, W)", and something along each."""
+    ranks = [shape.count(",") + 1 for shape in letters.split(" or ")]
     for name, array in arrays.items():
         if array.ndim not in ranks or 0 in array.shape:
             raise ValueError(

@@ -74,7 +74,7 @@ class Optimizer:
 
     def _clip_gradient(self, largest: float) -> None:
         xp = namespace_of(self.grads)
-        norm = xp.sqrt(xp.vecdot(self.grads, self.grads))
+        norm = xp.sqrt(xp.matmul(self.grads, self.grads))
         self.grads *= largest / xp.maximum(norm, largest)  # no question to the device: 1 where the norm is small enough
 
     def _add_slot(self, name: str) -> Array:

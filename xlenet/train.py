@@ -17,8 +17,7 @@ import numpy as np
 from . import __version__
 from .backend import Backend, default_backend, resolve_backend, use_backend
 from .console import Console, DownloadBar, interruptible
-from .data import Dataset, load
-from .data.images import Images
+from .data import Dataset, Images, load
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
@@ -167,7 +166,8 @@ def _train(options: argparse.Namespace) -> int:
         console = Console(options.epochs * len(train), options.epochs, quiet=options.quiet)
         console.say(
             f"xlenet {__version__} on {config['backend']}: LeNet-5 ({model.size:,} parameters), "
-            f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, results in {run.path}"
+            f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, "
+            f"results in {run.path}"
         )
 
         def finish_epoch(epoch: Epoch) -> None:
@@ -198,8 +198,7 @@ def _train(options: argparse.Namespace) -> int:
             return INTERRUPTED
         accuracy = history[-1].test_accuracy
         predictions = evaluate(model, test).predictions
-        title = f"LeNet-5 on {dataset.name}: {accuracy:.2%} after {_count(options.epochs, 'epoch')}"
-        run.draw(dataset.y_test, predictions, dataset.class_names, title)
+        run.draw(dataset.y_test, predictions, dataset.class_names, f"LeNet-5 on {dataset.name}")
         console.say(
             f"test accuracy {accuracy:.2%} on {len(test):,} images; model, curves and confusion matrix in {run.path}"
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from .backend import Array, namespace_of, synchronize, to_device, to_host, zeros
 from .checks import integer
-from .data.images import Images
+from .data import Images
 from .errors import DivergedError
 from .layers import Layer
 from .losses import SoftmaxCrossEntropy
@@ -225,7 +225,7 @@ def _train_epoch(
     meter: Meter,
     work: Workspace,
 ) -> Iterator[int]:
-    """Go once through `train` in `order`, a batch and a learning rate at a time; give the number of each step when done."""
+    """Go once through `train` in `order`, a batch for each of `rates`; give each step's number when it is done."""
     model.train()
     order = to_device(order, like=train.x)
     for step, rate in enumerate(rates):

@@ -85,7 +85,7 @@ OPERATIONS = {
         "conv2d", {"x": (3, 2, 5, 6), "weight": (4, 2, 3, 2), "bias": (4,)}, conv2d.forward, conv2d.backward
     ),
     "conv2d one by one": Operation(
-        "conv2d", {"x": (2, 3, 4, 4), "weight": (2, 3, 1, 1), "bias": (2,)}, conv2d.forward, conv2d.backward
+        "conv2d", {"x": (3, 3, 4, 4), "weight": (2, 3, 1, 1), "bias": (2,)}, conv2d.forward, conv2d.backward
     ),
     "maxpool2d": Operation(
         "maxpool2d",

@@ -74,7 +74,7 @@ def test_evaluation_against_loops(lib: Lib, rng: np.random.Generator, shape: Any
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_cache_tells_the_layer_what_it_saw(lib: Lib, rng: np.random.Generator, shape: Any) -> None:
-    """mean, the variance divided by n (the layer makes it unbiased), and n itself: N * H * W."""
+    """mean, the variance divided by n (the layer makes it unbiased), and n itself, N * H * W."""
     a = draw(rng, shape)
     _, cache = training(lib, a)
     mean, var = oracles.mean_and_variance(a["x"])
@@ -190,6 +190,15 @@ def test_eps_is_1e_minus_5_unless_told_otherwise(lib: Lib, rng: np.random.Genera
     lib.assert_equal(
         batchnorm.forward_evaluation(*a.values())[0], lib.to_numpy(batchnorm.forward_evaluation(*a.values(), 1e-5)[0])
     )
+
+
+@pytest.mark.parametrize("mode", [training, evaluation])
+def test_a_numpy_scalar_as_eps_does_not_change_the_type(lib: Lib, rng: np.random.Generator, mode: Any) -> None:
+    """numpy.float64 promotes float32 arrays where a Python float does not."""
+    a = {name: array.astype(np.float32) for name, array in draw(rng, (4, 3)).items()}
+    y, cache = mode(lib, a, np.float64(EPS))
+    lib.assert_equal(y, lib.to_numpy(mode(lib, a)[0]), dtype="float32")
+    assert lib.dtype_name(cache.inv_std) == "float32"
 
 
 # ==== what is not asked for, and memory ====

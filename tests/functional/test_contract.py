@@ -123,7 +123,7 @@ def test_one_argument_of_another_type_is_refused(lib: Lib, rng: np.random.Genera
         op.forward(*on(lib, arrays))
 
 
-@each_operation
+@operations_where(lambda op: op.name != "softmax_cross_entropy")
 def test_a_dy_of_another_type_is_refused(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
     y, cache = op.forward(*on(lib, op.draw(rng, "float32")))
     dy = lib.asarray(op.draw_dy(rng, lib, y))
@@ -143,7 +143,7 @@ def test_arrays_of_two_libraries_are_refused(
         op.forward(*mixed)
 
 
-@each_operation
+@operations_where(lambda op: op.name != "softmax_cross_entropy")
 def test_a_dy_of_another_library_is_refused(
     numpy_lib: Lib, device_lib: Lib, rng: np.random.Generator, op: Operation
 ) -> None:
@@ -165,7 +165,7 @@ def test_an_empty_batch_is_refused(lib: Lib, rng: np.random.Generator, op: Opera
     """Not relu: it looks at each number alone, and of none it makes none (test_relu.py)."""
     arrays = op.shorten(op.draw(rng), 0)
     first = op.arguments[0]
-    with pytest.raises(ValueError, match=message(op.name, got=f"{first} of shape (0, ", expected="nothing empty")):
+    with pytest.raises(ValueError, match=message(op.name, got=f"{first} of shape (0, ", expected="none of them 0")):
         op.forward(*on(lib, arrays))
 
 
@@ -276,9 +276,9 @@ def test_a_dy_in_any_memory_order(lib: Lib, rng: np.random.Generator, op: Operat
 
 @each_operation
 def test_a_workspace_changes_no_number(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
-    """Over several steps, with a short batch among them; what is lent within a step does not overlap."""
+    """Over several steps, with a longer batch and a shorter one; what is lent within a step does not overlap."""
     work = Workspace()
-    for n in (3, 2, 3):
+    for n in (2, 3, 2):
         arrays = op.shorten(op.draw(rng), n)
         y, cache = op.forward(*on(lib, arrays))
         dy = lib.asarray(op.draw_dy(rng, lib, y))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import Any
 
@@ -130,12 +129,12 @@ def test_a_numpy_scalar_as_dloss_does_not_change_the_type(numpy_lib: Lib, rng: n
     """numpy.float64 promotes float32 arrays where a Python float does not."""
     logits, labels = draw(rng, (6, 10))
     _, cache = softmax_cross_entropy.forward(logits.astype(np.float32), labels)
-    with contextlib.suppress(TypeError):  # to refuse it is as good
-        dlogits = softmax_cross_entropy.backward(np.float64(0.5), cache)
+    for dloss in (np.float64(0.5), np.array(0.5)):
+        dlogits = softmax_cross_entropy.backward(dloss, cache)
         numpy_lib.assert_close(dlogits, softmax_cross_entropy.backward(0.5, cache), rtol=1e-6, dtype="float32")
 
 
-@pytest.mark.parametrize("shape", [(1,), (3,), (6,), (6, 1)])
+@pytest.mark.parametrize("shape", [(3,), (6,), (6, 1), (6, 3)])
 def test_a_dloss_that_is_not_one_number_is_refused(lib: Lib, rng: np.random.Generator, shape: Any) -> None:
     """It would broadcast, and weigh classes or images in silence."""
     _, cache = loss_of(lib, *draw(rng, (6, 3)))
@@ -197,7 +196,7 @@ def test_labels_of_another_shape_are_refused(lib: Lib, shape: Any, checked: bool
 
 @pytest.mark.parametrize("shape", [(10,), (3, 10, 1), (3, 10, 1, 1)])
 def test_logits_of_another_rank_are_refused(lib: Lib, shape: Any) -> None:
-    with pytest.raises(ValueError, match=message(OPERATION, got=f"logits of shape {shape}", expected="(N, K)")):
+    with pytest.raises(ValueError, match=message(OPERATION, got=f"logits of shape {shape}", expected="(N, ")):
         loss_of(lib, np.zeros(shape), [0, 1, 2])
 
 

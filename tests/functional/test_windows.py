@@ -61,7 +61,9 @@ def test_SAME_is_resolved_for_each_axis_of_its_own() -> None:
     assert resolve_padding("SAME", (7, 4), (3, 2), (2, 1)) == ((1, 1), (0, 1))
 
 
-@pytest.mark.parametrize("padding", ["FULL", "", -1, (1, -1), ((0, 0), (-1, 0)), (1, 2, 3), ((1, 2), 3), 1.5, None])
+@pytest.mark.parametrize(
+    "padding", ["FULL", "", -1, (1, -1), ((0, 0), (-1, 0)), (1, 2, 3), ((1, 2), 3), 1.5, None, False]
+)
 def test_a_padding_that_is_none_is_refused(lib: Lib, padding: Any) -> None:
     x = lib.asarray(np.zeros((1, 1, 5, 5)))
     with pytest.raises((ValueError, TypeError), match=message("img2col", got="padding")):
@@ -227,13 +229,13 @@ def test_img2col_of_another_rank_is_refused(lib: Lib, shape: tuple[int, ...]) ->
         img2col(lib.asarray(np.zeros(shape)), 2)
 
 
-@pytest.mark.parametrize("kernel", [0, -1, (0, 2), (2, -3), (1, 2, 3), 2.0, "2"])
+@pytest.mark.parametrize("kernel", [0, -1, (0, 2), (2, -3), (1, 2, 3), 2.0, "2", True, None])
 def test_a_kernel_that_is_none_is_refused(lib: Lib, kernel: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=message("img2col", got="kernel")):
         img2col(lib.asarray(np.zeros((1, 1, 5, 5))), kernel)
 
 
-@pytest.mark.parametrize("stride", [0, -1, (1, 0), (-2, 1), (1, 2, 3), 1.0])
+@pytest.mark.parametrize("stride", [0, -1, (1, 0), (-2, 1), (1, 2, 3), 1.0, True])
 def test_a_stride_that_is_none_is_refused(lib: Lib, stride: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=message("img2col", got="stride")):
         img2col(lib.asarray(np.zeros((1, 1, 5, 5))), 2, stride)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xlenet.data.dataset import Dataset
 from xlenet.data.generated import generated_digits
 from xlenet.data.idx import parse_idx, read_idx
+from xlenet.data.images import Images, Normalization
 from xlenet.data.location import default_data_dir
 from xlenet.data.mnist import load_mnist
 from xlenet.data.registry import SOURCES
@@ -16,7 +17,17 @@ from xlenet.data.registry import SOURCES
 if TYPE_CHECKING:
     from xlenet.data.download import Progress
 
-__all__ = ["Dataset", "default_data_dir", "generated_digits", "load", "load_mnist", "parse_idx", "read_idx"]
+__all__ = [
+    "Dataset",
+    "Images",
+    "Normalization",
+    "default_data_dir",
+    "generated_digits",
+    "load",
+    "load_mnist",
+    "parse_idx",
+    "read_idx",
+]
 
 
 def load(

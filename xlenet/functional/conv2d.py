@@ -64,7 +64,7 @@ def forward(
         K. Chellapilla, S. Puri, P. Simard, High Performance Convolutional Neural Networks for Document Processing
         (2006).
     """
-    xp = check_arrays("conv2d", 4, x, weight=weight, bias=bias)
+    xp = check_arrays("conv2d", "(N, C, H, W)", x, weight=weight, bias=bias)
     if weight.ndim != 4 or weight.shape[1] != x.shape[1] or 0 in weight.shape:
         raise ValueError(
             f"conv2d: got weight of shape {tuple(weight.shape)} for x of shape {tuple(x.shape)}; "

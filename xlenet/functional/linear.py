@@ -40,7 +40,7 @@ def forward(
         >>> forward(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0]))[0]
         array([[16.]])
     """
-    xp = check_arrays("linear", 2, x, weight=weight, bias=bias)
+    xp = check_arrays("linear", "(N, IN)", x, weight=weight, bias=bias)
     if weight.ndim != 2 or weight.shape[1] != x.shape[1] or 0 in weight.shape:
         raise ValueError(
             f"linear: got weight of shape {tuple(weight.shape)} for x of shape {tuple(x.shape)}; "

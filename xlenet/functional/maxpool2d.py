@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, into, namespace_of
-from ..checks import check_gradient, check_rank
+from ..checks import check_axes, check_gradient
 from ..workspace import Workspace, new
 from .windows import Padding, Windows, positions, windows_over
 
@@ -56,7 +56,7 @@ def forward(
                [13, 15]])
     """
     xp = namespace_of(x)
-    check_rank("maxpool2d", 4, x=x)
+    check_axes("maxpool2d", "(N, C, H, W)", x=x)
     stride = kernel if stride is None else stride
     windows = windows_over(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode, operation="maxpool2d")
     if any(max(side) >= k for side, k in zip(windows.padding, windows.kernel, strict=True)):

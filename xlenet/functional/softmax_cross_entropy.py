@@ -8,10 +8,10 @@ logarithm of a rounded-off zero is ever taken.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..backend import Array, arange, namespace_of
-from ..checks import check_floating, check_rank, check_shape
+from ..checks import check_axes, check_floating, check_shape
 from ..workspace import Workspace
 
 
@@ -47,11 +47,11 @@ def forward(
         10000.0
     """
     check_floating("softmax_cross_entropy", logits=logits)
-    check_rank("softmax_cross_entropy", 2, logits=logits)
+    check_axes("softmax_cross_entropy", "(N, K)", logits=logits)
     xp = namespace_of(logits, labels)
     n, k = logits.shape
-    _check_labels(labels, n, k, labels_checked)
-    one_hot = xp.astype(labels, xp.int64)[:, None] == arange(k, like=logits)[None, :]
+    labels = _checked(labels, n, k, labels_checked)
+    one_hot = labels[:, None] == arange(k, like=logits)[None, :]
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
     exponentials = xp.exp(shifted)
     total = xp.sum(exponentials, axis=1, keepdims=True)
@@ -61,7 +61,8 @@ def forward(
     return loss, Cache(exponentials / total, one_hot)
 
 
-def _check_labels(labels: Array, n: int, k: int, labels_checked: bool) -> None:
+def _checked(labels: Array, n: int, k: int, labels_checked: bool) -> Array:
+    """Return labels as int64: any number of classes fits into it, and any library compares it with a Python int."""
     xp = namespace_of(labels)
     if not xp.isdtype(labels.dtype, "integral"):
         raise TypeError(
@@ -69,14 +70,16 @@ def _check_labels(labels: Array, n: int, k: int, labels_checked: bool) -> None:
             "xp.int64)"
         )
     check_shape("softmax_cross_entropy", "labels", labels, (n,), "one class number for each row of logits, not one-hot")
+    labels = xp.astype(labels, xp.int64)
     if not labels_checked and bool(xp.any((labels < 0) | (labels >= k))):
         low, high = int(xp.min(labels)), int(xp.max(labels))
         raise ValueError(
             f"softmax_cross_entropy: got labels from {low} to {high}; expected 0 to {k - 1}; K is logits.shape[1]"
         )
+    return labels
 
 
-def backward(dloss: float | Array, cache: Cache, *, work: Workspace | None = None) -> Array:
+def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Array:
     """Return the gradient by logits; labels have none.
 
     Args:
@@ -95,6 +98,11 @@ def backward(dloss: float | Array, cache: Cache, *, work: Workspace | None = Non
     """
     probabilities, one_hot = cache
     xp = namespace_of(probabilities)
+    if getattr(dloss, "shape", ()) != ():
+        raise ValueError(
+            f"softmax_cross_entropy: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
+            "the loss is already the mean over the batch"
+        )
     dlogits = probabilities - xp.astype(one_hot, probabilities.dtype)
     dlogits *= dloss / probabilities.shape[0]
     return dlogits

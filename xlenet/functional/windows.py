@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, namespace_of, zeros
-from ..checks import check_rank, check_shape, integer, pair
+from ..checks import check_axes, check_shape, integer, pair
 from ..workspace import Workspace, new
 
 Padding = Any  # "SAME" | "VALID" | int | (vertical, horizontal) | ((top, bottom), (left, right))
@@ -62,16 +62,14 @@ def windows_over(
 def out_size(size: int, kernel: int, stride: int, padding: tuple[int, int], *, ceil_mode: bool = False) -> int:
     """Return how many windows fit along one axis.
 
-    With `ceil_mode` a last window may hang over the end, as long as it starts inside the image or its padding before
-    it.
+    With `ceil_mode` a last window may hang over the end, by less than a stride, if it starts inside the image or the
+    padding before it. Below 1: not even one fits.
 
     Example:
         >>> out_size(7, 2, 2, (0, 0)), out_size(7, 2, 2, (0, 0), ceil_mode=True)
         (3, 4)
     """
     room = size + sum(padding) - kernel
-    if room < 0:
-        return 0
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
     return count - 1 if ceil_mode and (count - 1) * stride >= size + padding[0] else count
 
@@ -172,7 +170,7 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Arr
                [4, 5, 7, 8]])
     """
     xp = namespace_of(x)
-    check_rank("img2col", 4, x=x)
+    check_axes("img2col", "(N, C, H, W)", x=x)
     windows = windows_over(x.shape[2:], kernel, stride, padding, operation="img2col")
     n, c = x.shape[:2]
     matrix = new((n, *windows.out, c, *windows.kernel), like=x, work=None)
@@ -203,7 +201,11 @@ def col2img(
                [1., 2., 1.]])
     """
     xp = namespace_of(columns)
-    n, c, h, w = x_shape
+    if len(x_shape) != 4:
+        raise ValueError(
+            f"col2img: got x_shape {tuple(x_shape)}; expected (N, C, H, W); pass the shape that img2col's x had"
+        )
+    n, c, h, w = (integer("col2img", "x_shape", size, 1) for size in x_shape)
     windows = windows_over((h, w), kernel, stride, padding, operation="col2img")
     rows = n * windows.out[0] * windows.out[1]
     check_shape(
@@ -214,7 +216,7 @@ def col2img(
         f"x_shape {tuple(x_shape)} asks for it",
     )
     matrix = xp.reshape(columns, (n, *windows.out, c, *windows.kernel))
-    dx = zeros(x_shape, like=columns)
+    dx = zeros((n, c, h, w), like=columns)
     _scatter(xp.permute_dims(matrix, (3, 4, 5, 0, 1, 2)), windows, xp.permute_dims(dx, (1, 0, 2, 3)))
     return dx
 
