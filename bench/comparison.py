@@ -79,7 +79,8 @@ def measure(workers: Sequence[Worker], batch_size: int, plan: Plan) -> list[dict
 
 def _check_same(first_losses: dict[str, float], batch_size: int) -> None:
     """Refuse to compare contenders that do not train the same network on the same batch from the same weights."""
-    if max(first_losses.values()) > min(first_losses.values()) * (1 + SAME_LOSS):
+    lowest = min(first_losses.values())
+    if not all(loss <= lowest * (1 + SAME_LOSS) for loss in first_losses.values()):  # NaN is not, either
         raise WorkerError(
             f"batch size {batch_size}: the first losses differ: {first_losses}; expected the same network"
         )

@@ -40,10 +40,8 @@ def _align(cell: str, width: int, column: int) -> str:
 
 
 def _scaling(result: Record) -> str:
-    return (
-        f"* {TITLES[result['contender']]}, batch {result['batch_size']}: {result['turns']} times "
-        f"{result['steps_per_turn']} steps, scaled to an epoch by the number of images"
-    )
+    turns = f"{result['turns']} times {result['steps_per_turn']} steps"
+    return f"* {TITLES[result['contender']]}: {turns}, scaled to an epoch by the number of images"
 
 
 def draw(record: Record, path: str | os.PathLike[str]) -> None:
@@ -66,7 +64,9 @@ def draw(record: Record, path: str | os.PathLike[str]) -> None:
     height = 1.45 + len(sizes) * (0.42 * bars + 0.45)
     figure = new_figure(8.4, height)
     panels = figure.subplots(len(sizes), 1, sharex=True, squeeze=False)[:, 0]
-    figure.subplots_adjust(left=0.2, right=0.93, top=1 - 0.95 / height, bottom=0.55 / height, hspace=0.45)
+    figure.subplots_adjust(
+        left=0.2, right=0.93, top=1 - 0.95 / height, bottom=0.55 / height, hspace=0.5 / (0.42 * bars)
+    )
     for axes, size in zip(panels, sizes, strict=True):
         style_axes(axes)
         axes.grid(visible=False, axis="y")
@@ -89,8 +89,8 @@ def _draw_bars(axes: Any, results: list[Record], colours: dict[str, str]) -> Non
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#444444"},
         )  # fmt: skip
         axes.annotate(
-            f"{epoch['median']:.3g} s", (max(epoch["median"], epoch["q3"]), row), (5, 0), textcoords="offset points",
-            va="center", fontsize=9, color="#222222",
+            f"{epoch['median']:#.3g}".rstrip(".") + " s", (max(epoch["median"], epoch["q3"]), row), (5, 0),
+            textcoords="offset points", va="center", fontsize=9, color="#222222",
         )  # fmt: skip
     axes.set_yticks(range(len(results)), labels=[TITLES[r["contender"]] + "*" * r["scaled"] for r in results])
     axes.tick_params(axis="y", length=0)
@@ -109,9 +109,8 @@ def _label_seconds(panels: Any, record: Record) -> None:
         axes.set_xlim(low, high)
         axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axes.set_xticks([], minor=True)
-    panels[-1].set_xlabel(
-        "Seconds per epoch, logarithmic; lines: quartiles;  * a few steps, scaled", fontsize=9, color="#222222"
-    )
+    scaled = ";  * a few steps, scaled" if any(result["scaled"] for result in record["results"]) else ""
+    panels[-1].set_xlabel(f"Seconds per epoch, logarithmic; lines: quartiles{scaled}", fontsize=9, color="#222222")
 
 
 def _subtitle(record: Record) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bench import epoch_time
-from bench.comparison import Plan
+from bench.comparison import Plan, _check_same
 from bench.contenders import CONTENDERS, MOMENTUM, Task, Unavailable
 from bench.report import table
 from bench.textbook import SHAPES, TextbookLeNet5, initial_parameters
@@ -146,6 +146,21 @@ def test_every_contender_present_has_the_same_losses(contender_name, rng):
     contender.prepare(batch_size=16)
     assert contender.train(order) == pytest.approx(first, rel=1e-3), "prepare starts anew"
     assert contender.about()["precision"].startswith("float")
+
+
+def test_without_pytorch_it_is_left_out_with_a_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    task = Task(np.zeros((1, 1, 28, 28), np.uint8), np.zeros(1, np.int64), PARAMETERS, threads=1)
+    with pytest.raises(Unavailable, match=r"PyTorch is not installed .*; pip install torch"):
+        CONTENDERS["torch"](task)
+
+
+def test_different_networks_are_not_compared():
+    _check_same({"numpy": 2.3026, "torch": 2.3027}, batch_size=64)
+    with pytest.raises(WorkerError, match="batch size 64: the first losses differ"):
+        _check_same({"numpy": 2.30, "torch": 2.31}, batch_size=64)
+    with pytest.raises(WorkerError, match="the first losses differ"):
+        _check_same({"numpy": 2.30, "torch": float("nan")}, batch_size=64)
 
 
 def test_a_plan_never_asks_for_more_than_an_epoch():

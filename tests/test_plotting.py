@@ -125,8 +125,9 @@ def test_train_and_test_can_be_told_apart_without_colour(tmp_path, drawn):
         assert len(styles) == 2
 
 
-def test_perfect_accuracy_has_a_place_on_the_axis(tmp_path, drawn):
-    plot_curves([epoch(1), epoch(2, train_accuracy=1.0, test_accuracy=0.99)], tmp_path / "curves.png")
+@pytest.mark.parametrize("best", [1.0, 0.99995])
+def test_perfect_accuracy_has_a_place_on_the_axis(tmp_path, drawn, best):
+    plot_curves([epoch(1), epoch(2, train_accuracy=best, test_accuracy=0.99)], tmp_path / "curves.png")
     assert "100" in drawn.words()
     drawn.assert_legible()
 
@@ -148,12 +149,21 @@ def test_any_finite_history_is_drawn_legibly(tmp_path, drawn, rows):  # no shrin
     drawn.assert_legible()
 
 
+@pytest.mark.parametrize("loss", [sys.float_info.max, sys.float_info.min, 5e-324, -1.0])
+def test_a_loss_at_the_end_of_what_a_float_can_hold(tmp_path, drawn, loss):
+    plot_curves([epoch(1), epoch(2, train_loss=loss), epoch(3, test_loss=loss)], tmp_path / "curves.png")
+    drawn.assert_legible()
+
+
 def test_values_that_are_not_finite_are_gaps(tmp_path, drawn):
     inf, nan = float("inf"), float("nan")
     plot_curves([epoch(1), epoch(2, inf, nan, nan, 0.9), epoch(3, nan, 0.1, inf, nan)], tmp_path / "curves.png")
     train = drawn.figure.axes[0].lines[0]
     assert np.isnan(train.get_ydata()).tolist() == [False, True, True]
     drawn.assert_legible()
+    plot_curves([epoch(1, 0.1, 0.9, nan, nan)], tmp_path / "curves.png", title="Without a test set")
+    drawn.assert_legible()
+    assert "Without a test set, epoch 1" in drawn.words()
     plot_curves([epoch(1, nan, nan, nan, nan)], tmp_path / "curves.png")
     drawn.assert_legible()
 
@@ -227,7 +237,7 @@ def test_a_confusion_matrix_that_cannot_be_drawn(tmp_path, matrix, names):
 @pytest.mark.parametrize(("number", "titled"), [(1, True), (9, True), (10, False), (23, True)])
 def test_digits_are_legible(tmp_path, drawn, rng, number, titled):
     images = rng.integers(0, 256, (number, 1, 28, 28), dtype=np.uint8)
-    titles = [FASHION[i % 10] + "\nfor Pullover" * (i % 2) if titled else "" for i in range(number)]
+    titles = [FASHION[i % 10] + "\ntaken for Ankle boot" * (i % 2) if titled else "" for i in range(number)]
     written = plot_digits(images, titles, tmp_path / "digits.png")
     assert written.read_bytes().startswith(PNG)
     assert drawn.words() == [title for title in titles if title]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.libraries import Lib
-from xlenet.functional import batchnorm, conv2d, linear, maxpool2d, relu, softmax_cross_entropy
+from xlenet.functional import batchnorm, conv2d, conv2d_rows, linear, maxpool2d, relu, softmax_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,19 @@ OPERATIONS = {
         conv2d.forward,
         conv2d.backward,
         {"stride": (2, 1), "padding": "SAME"},
+    ),
+    "conv2d by rows": Operation(
+        "conv2d",
+        {"x": (3, 2, 5, 6), "weight": (4, 2, 3, 2), "bias": (4,)},
+        conv2d_rows.forward,
+        conv2d_rows.backward,
+        {"stride": (2, 1), "padding": "SAME"},
+    ),
+    "conv2d by rows without padding": Operation(
+        "conv2d", {"x": (3, 2, 5, 6), "weight": (4, 2, 3, 2), "bias": (4,)}, conv2d_rows.forward, conv2d_rows.backward
+    ),
+    "conv2d by rows one by one": Operation(
+        "conv2d", {"x": (3, 3, 4, 4), "weight": (2, 3, 1, 1), "bias": (2,)}, conv2d_rows.forward, conv2d_rows.backward
     ),
     "conv2d without padding": Operation(
         "conv2d", {"x": (3, 2, 5, 6), "weight": (4, 2, 3, 2), "bias": (4,)}, conv2d.forward, conv2d.backward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,17 @@ from tests.functional.test_windows import windows
 from tests.gradcheck import check_gradients
 from tests.layouts import LAYOUTS
 from tests.libraries import Lib
-from xlenet.functional import conv2d
+from xlenet.functional import conv2d, conv2d_rows
 from xlenet.functional.windows import img2col
+
+
+@pytest.fixture(autouse=True, scope="module", params=[conv2d, conv2d_rows], ids=["img2col", "rows"])
+def lowering(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run every test below with each of the modules in the place of the name `conv2d`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "conv2d", request.param)
+        yield
+
 
 TOLERANCE = {"float32": {"rtol": 1e-4, "atol": 1e-5}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
 

@@ -11,15 +11,17 @@ KH x KW the kernel, OH x OW the output, K classes. A gradient is named d + the n
 
 What holds for all of them: the library (NumPy or CuPy), the device and the floating type of the result are those of the
 arguments; arguments are never written to; the result is the caller's own unless a `Workspace` is passed as ``work``.
+A cache may refer to forward's arguments and to its result: do not overwrite them before backward has read it.
 """
 
-from . import batchnorm, conv2d, linear, maxpool2d, relu, softmax_cross_entropy
+from . import batchnorm, conv2d, conv2d_rows, linear, maxpool2d, relu, softmax_cross_entropy
 from .windows import col2img, img2col
 
 __all__ = [
     "batchnorm",
     "col2img",
     "conv2d",
+    "conv2d_rows",
     "img2col",
     "linear",
     "maxpool2d",

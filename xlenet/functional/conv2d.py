@@ -64,16 +64,8 @@ def forward(
         K. Chellapilla, S. Puri, P. Simard, High Performance Convolutional Neural Networks for Document Processing
         (2006).
     """
-    xp = check_arrays("conv2d", "(N, C, H, W)", x, weight=weight, bias=bias)
-    if weight.ndim != 4 or weight.shape[1] != x.shape[1] or 0 in weight.shape:
-        raise ValueError(
-            f"conv2d: got weight of shape {tuple(weight.shape)} for x of shape {tuple(x.shape)}; "
-            f"expected (F, {x.shape[1]}, KH, KW); both have C in second place"
-        )
+    xp, windows = check_forward(x, weight, bias, stride, padding)
     f = weight.shape[0]
-    if bias is not None:
-        check_shape("conv2d", "bias", bias, (f,), "one number for each filter")
-    windows = windows_over(x.shape[2:], weight.shape[2:], stride, padding, operation="conv2d")
     columns = unfold(x, windows, work)
     y = new((f, columns.shape[1]), like=x, work=work)
     into(y, xp.matmul, xp.reshape(weight, (f, -1)), columns)
@@ -81,6 +73,19 @@ def forward(
         y += xp.reshape(bias, (f, 1))
     y = batch_first(xp.reshape(y, (f, *windows.out, x.shape[0])))
     return y, Cache(columns, weight, windows, tuple(x.shape), bias is not None)
+
+
+def check_forward(x: Array, weight: Array, bias: Array | None, stride: Any, padding: Padding) -> tuple[Any, Windows]:
+    """Return the arrays' library and where the windows lie, having checked forward's arguments."""
+    xp = check_arrays("conv2d", "(N, C, H, W)", x, weight=weight, bias=bias)
+    if weight.ndim != 4 or weight.shape[1] != x.shape[1] or 0 in weight.shape:
+        raise ValueError(
+            f"conv2d: got weight of shape {tuple(weight.shape)} for x of shape {tuple(x.shape)}; "
+            f"expected (F, {x.shape[1]}, KH, KW); both have C in second place"
+        )
+    if bias is not None:
+        check_shape("conv2d", "bias", bias, (weight.shape[0],), "one number for each filter")
+    return xp, windows_over(x.shape[2:], weight.shape[2:], stride, padding, operation="conv2d")
 
 
 def backward(

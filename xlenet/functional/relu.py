@@ -56,4 +56,5 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
         array([0., 0., 7.])
     """
     xp = check_gradient("relu", dy, cache.y.shape, cache.y)
-    return into(out_for(dy, work), xp.multiply, dy, xp.astype(cache.y > 0, dy.dtype))
+    positive = xp.asarray(cache.y > 0)  # NumPy compares an array of no axes to a scalar
+    return into(out_for(dy, work), xp.multiply, dy, xp.astype(positive, dy.dtype))

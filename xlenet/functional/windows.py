@@ -124,14 +124,14 @@ def positions(windows: Windows) -> Iterator[tuple[tuple[int, int], Any, Any]]:
         padding at (i, j) are left out of the first index.
     """
     (kh, kw), (sh, sw), (vertical, horizontal), (h, w), (oh, ow) = windows
-    columns = [_seen(j, sw, horizontal[0], w, ow) for j in range(kw)]
+    columns = [seen_along(j, sw, horizontal[0], w, ow) for j in range(kw)]
     for i in range(kh):
-        out_rows, in_rows = _seen(i, sh, vertical[0], h, oh)
+        out_rows, in_rows = seen_along(i, sh, vertical[0], h, oh)
         for j, (out_columns, in_columns) in enumerate(columns):
             yield (i, j), (..., out_rows, out_columns), (..., in_rows, in_columns)
 
 
-def _seen(i: int, stride: int, before: int, size: int, count: int) -> tuple[slice, slice]:
+def seen_along(i: int, stride: int, before: int, size: int, count: int) -> tuple[slice, slice]:
     """Along one axis: the windows o whose pixel o * stride - before + i lies in the image, and these pixels."""
     first = max(0, -((i - before) // stride))  # ceil((before - i) / stride)
     last = min(count, (size - 1 + before - i) // stride + 1)
@@ -248,7 +248,7 @@ def fold(columns: Array, x_shape: tuple[int, ...], windows: Windows, work: Works
 
 def _gather(x: Array, windows: Windows, columns: Array, work: Workspace | None) -> None:
     """Fill `columns` (C, KH, KW, N, OH, OW), a view in any memory order, from `x` (N, C, H, W)."""
-    x = namespace_of(x).permute_dims(_pad(x, windows.padding, work), (1, 0, 2, 3))
+    x = namespace_of(x).permute_dims(pad(x, windows.padding, work), (1, 0, 2, 3))
     unpadded = windows._replace(padding=((0, 0), (0, 0)), size=x.shape[2:])
     for (i, j), _, pixels in positions(unpadded):
         columns[:, i, j, ...] = x[pixels]
@@ -261,7 +261,8 @@ def _scatter(columns: Array, windows: Windows, dx: Array) -> None:
         target += columns[:, i, j, ...][seen]
 
 
-def _pad(x: Array, padding: tuple[tuple[int, int], tuple[int, int]], work: Workspace | None) -> Array:
+def pad(x: Array, padding: tuple[tuple[int, int], tuple[int, int]], work: Workspace | None) -> Array:
+    """Put zeros around the images of `x`; without padding return `x` itself."""
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
         return x

@@ -45,10 +45,7 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     """
     series = _series(history)
     figure = new_figure(10.0, 4.4)
-    figure.suptitle(
-        f"{title}: {100 * series['test_accuracy'][-1]:.2f} % test accuracy after epoch {series['epoch'][-1]:g}",
-        x=0.065, y=0.955, ha="left", fontsize=13, color=INK,
-    )  # fmt: skip
+    figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK)
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.065, right=0.875, top=0.83, bottom=0.125, wspace=0.54)
     _draw_losses(left, series)
@@ -56,8 +53,15 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     return save_figure(figure, path)
 
 
+def _heading(title: str, series: dict[str, list[float]]) -> str:
+    accuracy, epoch = series["test_accuracy"][-1], series["epoch"][-1]
+    if math.isnan(accuracy):  # trained without a test set
+        return f"{title}, epoch {epoch:g}"
+    return f"{title}: {100 * accuracy:.2f} % test accuracy after epoch {epoch:g}"
+
+
 def _series(history: History) -> dict[str, list[float]]:
-    """Turn the epochs' mappings into one list per key; the losses and accuracies that are not finite become NaN."""
+    """Turn the epochs' mappings into one list per key; what is not finite becomes NaN."""
     if not history:
         raise ValueError("plot_curves: got no epoch; expected at least one; draw after the first epoch has ended")
     keys = ["epoch", *(f"{part}_{what}" for what in ("loss", "accuracy") for part in _COLOURS)]
@@ -68,7 +72,8 @@ def _series(history: History) -> dict[str, list[float]]:
             "pass the objects of metrics.jsonl"
         )
     columns = {key: [float(row[key]) for row in history] for key in keys}
-    return {key: [v if math.isfinite(v) else math.nan for v in values] for key, values in columns.items()}
+    # Neither NaN, which compares as False, nor what is so large that Matplotlib's own arithmetic overflows.
+    return {key: [v if abs(v) <= 1e300 else math.nan for v in values] for key, values in columns.items()}
 
 
 def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
@@ -77,11 +82,10 @@ def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
     low, high = min(values), max(values)
     if low > 0 and high / 3 > low:
         axes.set_yscale("log")
-        # Half a decade's tenth of air, kept inside what a float can hold.
-        axes.set_ylim(max(low / 1.25, 1e-307), min(high, 1e307) * 1.25)
+        axes.set_ylim(low / 1.25, high * 1.25)
         _label_round_losses(axes, low, high)
     else:
-        axes.set_ylim(min(0.0, 1.08 * max(low, -1e307)), 1.08 * min(high, 1e307) if high > 0 else 1.0)
+        axes.set_ylim(min(0.0, 1.08 * low), 1.08 * high if high > 0 else 1.0)
     last = {part: series[f"{part}_loss"] for part in _COLOURS}
     _draw(axes, series["epoch"], last, {part: f"{values[-1]:.3g}" for part, values in last.items()})
 
