@@ -105,8 +105,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum: v = momentum * v + g;  p = p - lr * v.
 
     With Nesterov's momentum p moves by g + momentum * v instead. Weight decay is added to the gradient g. (The
-    conventions
-    of PyTorch.)
+    conventions of PyTorch.)
 
     Args:
         model: see `Optimizer`.

@@ -17,8 +17,7 @@ class Workspace:
 
     The steps of one training run ask for the same arrays one after another, so the k-th request of a type gets the k-th
     buffer of that type; a smaller request (a short last batch) gets a part of it. Whatever was computed with a
-    workspace
-    is overwritten after `end_step`: only a training loop, which lets go of everything first, may own one.
+    workspace is overwritten after `end_step`: only a training loop, which lets go of everything first, may own one.
 
     Example:
         >>> import numpy as np

@@ -20,8 +20,8 @@ class Normalization(NamedTuple):
 
 
 class Images:
-    """Labelled images, kept as uint8 in the default backend; a batch comes out as floating point, x = (pixel - mean) /
-    std.
+    """Labelled images, kept as uint8 in the default backend; a batch comes out as (pixel - mean) / std, in floating
+    point.
 
     Args:
         x: images (N, C, H, W), uint8, on the host.

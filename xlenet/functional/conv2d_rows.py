@@ -1,8 +1,8 @@
 """The same convolution as `conv2d` in a quarter of the memory: windows are unfolded along the width only.
 
-In memory (H, C, KW, OW, N) the KH rows of pixels that one row of results sees lie one behind the other. They are, as they
-are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH times fewer copies, and
-a product that stays in the processor's cache. Forward, for each of the OH rows of results:
+In memory (H, C, KW, OW, N) the KH rows of pixels that one row of results sees lie one behind the other. They are, as
+they are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH times fewer
+copies, and a product that stays in the processor's cache. Forward, for each of the OH rows of results:
 
     Y[o] = W @ rows[o*stride : o*stride + KH]        (F, OW*N) = (F, KH*C*KW) @ (KH*C*KW, OW*N)
 

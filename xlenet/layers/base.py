@@ -17,8 +17,7 @@ class Layer:
     Attributes:
         params: what training changes, by PyTorch's names: ``weight``, ``bias``.
         grads: the gradients of the last backward, by the same names. Assigned by each backward, not added up, and
-            written
-            in place: an array of `params`, `grads` or `buffers` is never exchanged for another one in training.
+            written in place: an array of `params`, `grads` or `buffers` is never exchanged for another one in training.
         buffers: what is saved but not optimised: ``running_mean``, ``running_var``.
         training: True after `train`, False after `eval`.
     """

@@ -12,7 +12,6 @@ from ..functional.windows import Padding, resolve_padding
 from ..workspace import Workspace
 from .base import Layer
 
-
 _LOWERINGS: dict[str, Any] = {"img2col": conv2d, "rows": conv2d_rows}
 
 
@@ -27,8 +26,8 @@ class Conv2D(Layer):
         padding: "SAME", "VALID", int, (vertical, horizontal) or ((top, bottom), (left, right)).
         bias: whether each filter adds a number of its own.
         requires_grad: False freezes the layer.
-        lowering: how the convolution becomes matrix products: "img2col", all windows in one matrix, or "rows", which gives
-            the same numbers within rounding from a quarter of the memory (`xlenet.functional.conv2d_rows`).
+        lowering: how the convolution becomes matrix products: "img2col" copies all windows into a matrix; "rows" gives
+            the same numbers, within rounding, from a quarter of the memory (`xlenet.functional.conv2d_rows`).
         rng: generator or seed of the first weights (`xlenet.init.he_normal`).
         dtype: "float32" or "float64".
 
@@ -62,7 +61,7 @@ class Conv2D(Layer):
         self.in_channels = integer("Conv2D", "in_channels", in_channels, 1)
         self.out_channels = integer("Conv2D", "out_channels", out_channels, 1)
         if lowering not in _LOWERINGS:
-            raise ValueError(f"Conv2D: got lowering {lowering!r}; expected one of {list(_LOWERINGS)}; choose one of these")
+            raise ValueError(f"Conv2D: got lowering {lowering!r}; expected 'img2col' or 'rows'; choose one of these")
         self.lowering = lowering
         dtype = check_dtype("Conv2D", dtype)
         shape = (self.out_channels, self.in_channels, *self.kernel)
@@ -71,11 +70,13 @@ class Conv2D(Layer):
             self._add_parameter("bias", init.zeros((self.out_channels,), dtype))
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
-        weight, bias = self.params["weight"], self.params.get("bias")
-        return _LOWERINGS[self.lowering].forward(x, weight, bias, self.stride, self.padding, work=work)  # type: ignore[no-any-return]
+        weight, bias, conv = self.params["weight"], self.params.get("bias"), _LOWERINGS[self.lowering]
+        y, cache = conv.forward(x, weight, bias, self.stride, self.padding, work=work)
+        return y, cache
 
     def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
-        dx, dweight, dbias = _LOWERINGS[self.lowering].backward(dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, work=work)
+        conv = _LOWERINGS[self.lowering]
+        dx, dweight, dbias = conv.backward(dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, work=work)
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
 

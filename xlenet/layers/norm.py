@@ -17,8 +17,7 @@ class BatchNorm(Layer):
 
     In training mode with the batch's own mean and variance, which also move the running ones:
     running = decay * running + (1 - decay) * batch, with the unbiased variance (divided by M - 1). In evaluation mode
-    with
-    the running ones.
+    with the running ones.
 
     Args:
         channels: C.
