@@ -160,9 +160,14 @@ def _settings(options: argparse.Namespace, data: str) -> dict[str, Any]:
     }
 
 
+def _threads(number: int) -> str:
+    return f"{number}_thread" + ("" if number == 1 else "s")
+
+
 def _save(record: dict[str, Any], folder: Path) -> None:
-    # Machines with and without a GPU keep their records apart.
-    stem = "epoch_time_gpu" if any("gpu" in about for about in record["contenders"].values()) else "epoch_time_cpu"
+    # Machines with and without a GPU keep their records apart, and so do one thread and several.
+    device = "gpu" if any("gpu" in about for about in record["contenders"].values()) else "cpu"
+    stem = f"epoch_time_{device}_{_threads(record['settings']['threads'])}"
     written = write_bytes_atomically(folder / f"{stem}.json", (json.dumps(record, indent=2) + "\n").encode())
     print(f"wrote {written}")
     if importlib.util.find_spec("matplotlib") is None:

@@ -276,8 +276,12 @@ def test_auto_falls_back_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_cupy_that_does_not_import_is_not_called_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    complaint = r"got a package that does not import \(.*(libcublas|no_such)"
-    for name, line in (("library", "raise ImportError('libcublas.so.13: cannot open')"), ("part", "import no_such")):
+    complaint = r"got a package that does not import \(.*(libcublas|no_such|binary)"
+    for name, line in (
+        ("library", "raise ImportError('libcublas.so.13: cannot open')"),
+        ("part", "import no_such"),
+        ("numpy", "raise ValueError('numpy.dtype size changed, may indicate binary incompatibility')"),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "cupy.py").write_text(line + "\n", encoding="utf-8")

@@ -196,8 +196,8 @@ def test_the_whole_command(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "textbook algorithm*" in done.stdout
     assert "3 times 2 steps, scaled to an epoch" in done.stdout
-    record = json.loads((out / "epoch_time_cpu.json").read_text(encoding="utf-8"))
-    assert (out / "epoch_time_cpu.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((out / "epoch_time_cpu_1_thread.json").read_text(encoding="utf-8"))
+    assert (out / "epoch_time_cpu_1_thread.png").read_bytes().startswith(b"\x89PNG")
     assert record["settings"]["threads"] == 1
     assert record["settings"]["data"].startswith("random images")
     assert record["machine"]["cpu"]

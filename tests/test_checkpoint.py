@@ -144,9 +144,10 @@ def test_pytorch_loads_it_and_gives_the_same_logits(
 
 def test_a_file_of_pytorchs_is_loaded(path: Path, torch: Any) -> None:
     """With its count of batches, which nobody here needs, and without a word about the model."""
-    save_torch = pytest.importorskip("safetensors.torch", reason="safetensors is not installed").save_file
+    from safetensors.torch import save_file  # it loads torch, which not everyone has
+
     module = lenet_in_torch(torch, LeNet5(rng=7).state_dict())
-    save_torch(module.state_dict(), path)
+    save_file(module.state_dict(), path)
     state, about = load_model(path)
     assert about == {}
     assert "bn1.num_batches_tracked" in state

@@ -109,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the first weights and the order of the images (default: 0)",
     )
     add("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)")
+    add("--threads", type=_whole, default=1, metavar="N", help="of NumPy's matrix products (default: 1, see the docs)")
     add("--out", metavar="DIR", help="default: runs/<time>")
     add(
         "--expect",
@@ -147,7 +148,8 @@ def _number(low: float, high: float, *, above: bool = False) -> Callable[[str], 
 
 
 def _check_extras() -> None:
-    absent = [name for name in ("matplotlib", "safetensors", "tqdm") if importlib.util.find_spec(name) is None]
+    wanted = ("matplotlib", "safetensors", "threadpoolctl", "tqdm")
+    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
     if absent:
         raise MissingExtraError(f'training needs {", ".join(absent)}, not installed here; pip install "xlenet[train]"')
 
@@ -156,8 +158,10 @@ def _check_extras() -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from threadpoolctl import threadpool_limits
+
     backend = resolve_backend(options.backend) if options.backend else default_backend()
-    with use_backend(backend):
+    with use_backend(backend), threadpool_limits(options.threads, user_api="blas"):
         dataset = _load(options)
         train, test = _images(dataset, options)
         model = _model(dataset, options)
