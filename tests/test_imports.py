@@ -40,6 +40,7 @@ FLOORS = {
     "plotting": 4,
     "runs": 4,
     "console": 5,
+    "options": 5,
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}

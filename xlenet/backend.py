@@ -155,7 +155,7 @@ def _first_that_works() -> Backend:
 def _import(library: str) -> Namespace:
     try:
         return importlib.import_module(library)
-    except ImportError as error:
+    except Exception as error:  # a package that does not fit its dependencies fails in ways of its own
         absent = isinstance(error, ModuleNotFoundError) and error.name == library
         came = "no such package installed" if absent else f"a package that does not import ({error})"
         cure = (

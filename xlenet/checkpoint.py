@@ -66,7 +66,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         ) from error
     try:
         state = safetensors.load(data)
-        about = json.loads(_metadata(data).get(_KEY, "{}"))
+        about = dict(json.loads(_metadata(data).get(_KEY, "{}")))
     except Exception as error:  # safetensors has an exception of its own for some faults, and Python's for others
         raise DataError(
             f"load_model: got {os.fspath(path)!r} ({error}); expected a safetensors file; it is damaged or of "

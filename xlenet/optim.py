@@ -35,19 +35,30 @@ class Optimizer:
                 f"{type(self).__name__}: got clip {clip!r}; expected a number above 0, or None; 1.0 is usual"
             )
         self.weight_decay, self.clip = weight_decay, clip
-        places = [(leaf, name) for _, leaf in model.leaves() for name in leaf.grads]
-        if not places:
+        self._places = [(leaf, name) for _, leaf in model.leaves() for name in leaf.grads]
+        if not self._places:
             raise ValueError(
                 f"{type(self).__name__}: got a model with nothing to learn; expected a layer that is not frozen; "
                 "unfreeze one"
             )
-        places.sort(key=lambda place: place[0].params[place[1]].ndim < 2)  # those that decay first; else in order
-        self._decayed = sum(leaf.params[name].size for leaf, name in places if leaf.params[name].ndim >= 2)
-        self.params = _move_into_vector([(leaf.params, name) for leaf, name in places])
-        self.grads = _move_into_vector([(leaf.grads, name) for leaf, name in places])
-        self._views = [(leaf, name, leaf.params[name], leaf.grads[name]) for leaf, name in places]
+        self._places.sort(key=lambda place: place[0].params[place[1]].ndim < 2)  # those that decay first; else in order
+        self._decayed = sum(leaf.params[name].size for leaf, name in self._places if leaf.params[name].ndim >= 2)
         self.slots: dict[str, Array] = {}
         self.steps = 0
+        self._make_vectors()
+
+    def _make_vectors(self) -> None:
+        self.params = _move_into_vector([(leaf.params, name) for leaf, name in self._places])
+        self.grads = _move_into_vector([(leaf.grads, name) for leaf, name in self._places])
+        self._views = [(leaf.params[name], leaf.grads[name]) for leaf, name in self._places]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or unpickled view is an array of its own: the copy makes its vectors anew, of the copied layers.
+        return {k: v for k, v in self.__dict__.items() if k not in ("params", "grads", "_views")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_vectors()
 
     def step(self, lr: float) -> None:
         """Change the parameters by the gradients of the last backward.
@@ -58,11 +69,13 @@ class Optimizer:
         Raises:
             RuntimeError: the model's arrays have been exchanged since, by `Layer.to` or by another optimiser.
         """
-        if any(leaf.params[name] is not p or leaf.grads.get(name) is not g for leaf, name, p, g in self._views):
+        if any(
+            leaf.params[name] is not p or leaf.grads.get(name) is not g
+            for (leaf, name), (p, g) in zip(self._places, self._views, strict=True)
+        ):
             raise RuntimeError(
                 f"{type(self).__name__}: got a model whose arrays were exchanged (by .to(), requires_grad or a second "
-                "optimiser); "
-                "expected those it was made for; make a new optimiser"
+                "optimiser); expected those it was made for; make a new optimiser"
             )
         self.steps += 1
         if self.clip is not None:
@@ -136,8 +149,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         clip: float | None = None,
     ) -> None:
-        super().__init__(model, weight_decay=weight_decay, clip=clip)
         _check_number("momentum", momentum, 0.0, 1.0)
+        super().__init__(model, weight_decay=weight_decay, clip=clip)
         self.momentum, self.nesterov = momentum, nesterov
         self._add_slot("velocity")
 
@@ -186,10 +199,10 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         clip: float | None = None,
     ) -> None:
-        super().__init__(model, weight_decay=weight_decay, clip=clip)
         for beta in betas:
             _check_number("betas", beta, 0.0, 1.0)
         _check_number("eps", eps, 0.0)
+        super().__init__(model, weight_decay=weight_decay, clip=clip)
         self.betas, self.eps = betas, eps
         self._add_slot("mean")
         self._add_slot("square")

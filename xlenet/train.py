@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,13 @@ from .data import Dataset, Images, load
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
+from .options import LEARNING_RATES, training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .training import Epoch, evaluate, fit
 
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
-
-# Peak learning rates that suit, where none is given.
-_LEARNING_RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.004, "adamw": 0.004}
 
 
 class _UsageError(XlenetError):
@@ -42,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, 6 diverged, 7 accuracy below
     --expect, 130 interrupted (after saving).
     """
-    options = _parser().parse_args(arguments)
+    options = training_options().parse_args(arguments)
     try:
         _check_extras()
         return _train(options)
@@ -55,96 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has gone, as in: ... | head -3
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m xlenet.train",
-        description="Train LeNet-5 with batch normalisation; leave model, figures and pictures in a folder.",
-        epilog="exit codes: 0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, "
-        "6 diverged, 7 accuracy below --expect, 130 interrupted (after saving)",
-    )
-    add = parser.add_argument
-    add(
-        "--data",
-        choices=["mnist", "fashion-mnist", "generated"],
-        help="default: MNIST, or generated digits where it cannot be had",
-    )
-    add(
-        "--data-dir",
-        metavar="DIR",
-        help="folder of the data files (default: XLENET_DATA_DIR, else the user's cache folder)",
-    )
-    add("--epochs", type=_whole, default=20, metavar="N", help="default: 20")
-    add("--batch-size", type=_whole, default=64, metavar="N", help="default: 64")
-    add("--train-size", type=_whole, metavar="N", help="train on the first N images only")
-    add("--optimizer", choices=list(_LEARNING_RATES), default="nesterov", help="default: nesterov")
-    add("--momentum", type=_number(0.0, 1.0), default=0.9, metavar="X", help="of sgd and nesterov (default: 0.9)")
-    add(
-        "--lr",
-        type=_number(0.0, math.inf, above=True),
-        metavar="X",
-        help=f"peak learning rate (defaults: {_LEARNING_RATES})",
-    )
-    add("--schedule", choices=list(SCHEDULES), default="one-cycle", help="default: one-cycle")
-    add(
-        "--weight-decay",
-        type=_number(0.0, math.inf),
-        default=5e-4,
-        metavar="X",
-        help="of weights alone (default: 0.0005)",
-    )
-    add(
-        "--clip",
-        type=_number(0.0, math.inf, above=True),
-        metavar="X",
-        help="largest norm of the gradient (default: any)",
-    )
-    add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
-    add(
-        "--seed",
-        type=_seed,
-        default=0,
-        metavar="N",
-        help="of the first weights and the order of the images (default: 0)",
-    )
-    add("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)")
-    add("--threads", type=_whole, default=1, metavar="N", help="of NumPy's matrix products (default: 1, see the docs)")
-    add("--out", metavar="DIR", help="default: runs/<time>")
-    add(
-        "--expect",
-        type=_number(0.0, 1.0),
-        metavar="X",
-        help="exit with 7 if the last test accuracy is below X, such as 0.99",
-    )
-    add("--quiet", action="store_true", help="print nothing but warnings and errors")
-    return parser
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 1 up")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"got {text}; expected a whole number from 0 up")
-    return value
-
-
-def _number(low: float, high: float, *, above: bool = False) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = float(text)
-        if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
-            raise argparse.ArgumentTypeError(
-                f"got {text}; expected a number {'above' if above else 'from'} {low:g} up to {high:g}"
-            )
-        return value
-
-    return number
 
 
 def _check_extras() -> None:
@@ -277,7 +184,7 @@ def _config(options: argparse.Namespace, backend: Backend, dataset: Dataset, tra
     return chosen | {
         "data": dataset.name,
         "train_size": len(train),
-        "lr": _LEARNING_RATES[options.optimizer] if options.lr is None else options.lr,
+        "lr": LEARNING_RATES[options.optimizer] if options.lr is None else options.lr,
         "backend": f"{backend.name} {backend.xp.__version__}",
         "model": architecture,
         "versions": {"xlenet": __version__, "numpy": np.__version__, "python": platform.python_version()},

@@ -228,13 +228,19 @@ def _train_epoch(
     """Go once through `train` in `order`, a batch for each of `rates`; give each step's number when it is done."""
     model.train()
     order = to_device(order, like=train.x)
-    for step, rate in enumerate(rates):
-        x, labels = train.batch(order[step * batch_size : (step + 1) * batch_size], work)
+    for step, (part, rate) in enumerate(zip(_parts(len(train), batch_size), rates, strict=True), start=1):
+        x, labels = train.batch(order[part], work)
         value, logits = train_step(model, loss, optimizer, x, labels, rate, work, labels_checked=True)
         meter.add(value, logits, labels)
         work.end_step()
-        yield step + 1
+        yield step
     synchronize(train.x)
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """Cut 0 ... count - 1 into parts of `size`; the last one may be shorter."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def _check_classes(model: Layer, train: Images, test: Images | None) -> None:
@@ -268,9 +274,10 @@ def evaluate(model: Layer, images: Images, *, batch_size: int = 500) -> Evaluati
     Returns:
         Mean loss, accuracy, and the predicted class of each image.
     """
+    batch_size = integer("evaluate", "batch_size", batch_size, 1)
     loss, meter, work, predictions = SoftmaxCrossEntropy(), Meter(images.x), Workspace(), []
-    for start in range(0, len(images), batch_size):
-        x, labels = images.batch(slice(start, start + batch_size), work)
+    for part in _parts(len(images), batch_size):
+        x, labels = images.batch(part, work)
         logits = model.infer(x, work=work)
         meter.add(loss.forward(logits, labels), logits, labels)
         predictions.append(to_host(namespace_of(logits).argmax(logits, axis=1)))

@@ -35,6 +35,12 @@ class Case:
 CASES = {
     "Conv2D": Case(lambda **k: Conv2D(2, 4, (3, 2), stride=(2, 1), padding="SAME", rng=0, **k), (3, 2, 5, 6)),
     "Conv2D without bias": Case(lambda **k: Conv2D(2, 3, 2, bias=False, rng=0, **k), (2, 2, 4, 3)),
+    "Conv2D by img2col": Case(
+        lambda **k: Conv2D(2, 4, (3, 2), stride=(2, 1), padding="SAME", lowering="img2col", rng=0, **k), (3, 2, 5, 6)
+    ),
+    "Conv2D by rows": Case(
+        lambda **k: Conv2D(2, 3, (2, 3), padding=((1, 0), (2, 1)), lowering="rows", rng=0, **k), (3, 2, 5, 6)
+    ),
     "BatchNorm": Case(lambda **k: BatchNorm(2, decay=0.7, eps=1e-3, **k), (3, 2, 4, 5)),
     "BatchNorm, 2-D": Case(lambda **k: BatchNorm(3, **k), (5, 3)),
     "Linear": Case(lambda **k: Linear(3, 4, rng=0, **k), (5, 3)),

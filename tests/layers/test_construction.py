@@ -159,6 +159,23 @@ def test_a_network_shows_each_layer_by_name() -> None:
 # ==== arguments ====
 
 
+def test_both_lowerings_are_the_same_layer(lib: Lib, rng: np.random.Generator) -> None:
+    """Same first values, same names in a file, same numbers within rounding."""
+    with on(lib):
+        layers = [
+            Conv2D(2, 3, (3, 2), 2, "SAME", lowering=name, rng=0, dtype="float64") for name in ("img2col", "rows")
+        ]
+    x = lib.asarray(rng.standard_normal((4, 2, 7, 6)))
+    first, second = (layer(x) for layer in layers)
+    lib.assert_close(second, lib.to_numpy(first))
+    dy = lib.asarray(rng.standard_normal(lib.to_numpy(first).shape))
+    first, second = (layer.backward(dy) for layer in layers)
+    lib.assert_close(second, lib.to_numpy(first))
+    for name, value in layers[0].state_dict().items():
+        lib.assert_equal(layers[1].state_dict()[name], lib.to_numpy(value))
+        lib.assert_close(layers[1].grads[name], lib.to_numpy(layers[0].grads[name]))
+
+
 def test_a_kernel_and_a_stride_may_be_a_number_or_a_pair() -> None:
     conv = Conv2D(1, 2, [3, 5], stride=2)
     assert (conv.kernel, conv.stride, conv.params["weight"].shape) == ((3, 5), (2, 2), (2, 1, 3, 5))
@@ -210,6 +227,8 @@ WRONG: list[tuple[Callable[..., Layer], tuple[Any, ...], dict[str, Any], type[Ex
     (Conv2D, (1, 6, 5), {"padding": ((1, 2), (3, -4))}, ValueError, "padding -4", "at least 0"),
     (Conv2D, (1, 6, 5), {"padding": 0.5}, TypeError, "padding 0.5", "a whole number"),
     (Conv2D, (1, 6, 5), {"padding": None}, TypeError, "padding None", "a whole number"),
+    (Conv2D, (1, 6, 5), {"lowering": "fft"}, ValueError, "lowering 'fft'", "'img2col' or 'rows'"),
+    (Conv2D, (1, 6, 5), {"lowering": None}, ValueError, "lowering None", "'img2col' or 'rows'"),
     (Conv2D, (1, 6, 5), {"dtype": "float16"}, ValueError, "dtype 'float16'", "'float32' or 'float64'"),
     (Conv2D, (1, 6, 5), {"dtype": "int64"}, ValueError, "dtype 'int64'", "'float32' or 'float64'"),
     (MaxPool2D, (0,), {}, ValueError, "kernel 0", "at least 1"),

@@ -43,8 +43,11 @@ def test_gradients_by_random_projection(lib: Lib, rng: np.random.Generator, case
 
     def backward(dy: Any, _: Any) -> dict[str, Any]:
         dx = layer.backward(dy)
-        held = {name: lib.asarray(value) for name, value in gradients(lib, layer).items()}
-        return {"x": dx} | held
+        held = {name: value for name, value in gradients(lib, layer).items() if np.abs(value).max() > 1e-10}
+        # Batch normalisation takes out what the bias before it adds. Of that 0 a difference shows only rounding.
+        left_out = {name.rpartition(".conv.")[2] for name in set(names) - set(held)}
+        assert left_out <= ({"bias", "conv.bias"} if training and "bn: " in repr(layer) else set())
+        return {"x": dx} | {name: lib.asarray(value) for name, value in held.items()}
 
     inputs = {"x": rng.standard_normal(case.shape)} | {name: start[name] for name in names}
     check_gradients(lib, repr(layer), forward, backward, inputs, rng)

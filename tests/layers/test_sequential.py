@@ -11,6 +11,7 @@ from tests.functional.messages import message
 from tests.libraries import Lib
 from tests.networks import SMALL_SHAPE, gradients, on, small_network
 from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential, Workspace
+from xlenet.functional import conv2d, conv2d_rows, linear
 
 
 class Spy(Layer):
@@ -121,14 +122,13 @@ def test_a_frozen_body_is_not_gone_through() -> None:
     assert backward_calls(log) == [("e", False)]
 
 
+@pytest.mark.parametrize(("lowering", "name"), [("img2col", "conv2d"), ("rows", "conv2d_rows")])
 def test_a_frozen_convolution_multiplies_once_less(
-    numpy_lib: Lib, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    numpy_lib: Lib, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, lowering: str, name: str
 ) -> None:
     """What is not needed is not computed: neither dW of the frozen layer, nor dx of the lowest one that learns."""
-    from xlenet.functional import conv2d, linear
-
     asked: list[tuple[str, bool, bool]] = []
-    for module in (conv2d, linear):
+    for module in (conv2d, conv2d_rows, linear):
 
         def backward(dy: Any, cache: Any, original: Any = module.backward, **options: Any) -> Any:
             asked.append((original.__module__.rpartition(".")[2], options["need_dx"], options["need_dweight"]))
@@ -138,17 +138,21 @@ def test_a_frozen_convolution_multiplies_once_less(
 
         monkeypatch.setattr(module, "backward", backward)
     with on(numpy_lib):
-        model = small_network()
-        model["conv"].requires_grad = False
-        model["bn"].requires_grad = False
-    y = model(numpy_lib.asarray(rng.standard_normal(SMALL_SHAPE)))
-    dy = numpy_lib.asarray(rng.standard_normal(y.shape))
+        model = Sequential(
+            conv=Conv2D(2, 3, 3, lowering=lowering, requires_grad=False),
+            bn=BatchNorm(3, requires_grad=False),
+            flatten=Flatten(),
+            fc=Linear(60, 3),
+        )
+    x = numpy_lib.asarray(rng.standard_normal(SMALL_SHAPE), "float32")
+    y = model(x)
+    dy = numpy_lib.asarray(rng.standard_normal(y.shape), "float32")
     model.backward(dy, need_dx=False)
     assert asked == [("linear", False, True)]
     asked.clear()
-    model(numpy_lib.asarray(rng.standard_normal(SMALL_SHAPE)))
+    model(x)
     model.backward(dy)
-    assert asked == [("linear", True, True), ("conv2d", True, False)]
+    assert asked == [("linear", True, True), (name, True, False)]
 
 
 def test_a_frozen_layer_in_the_middle_hands_dx_down(lib: Lib, rng: np.random.Generator) -> None:

@@ -4,11 +4,13 @@ for.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, batch_first, batch_last, namespace_of, to_device
+from ..checks import check_dtype
 from ..workspace import Workspace, new
 
 
@@ -53,9 +55,9 @@ class Images:
             )
         if int(y.min()) < 0:
             raise ValueError(f"Images: got a label {int(y.min())}; expected 0 or more; number the classes from 0")
-        self.normalization = normalization or _measure(x)
+        self.normalization = _measure(x) if normalization is None else _checked(normalization, x.shape[1])
         self.classes = int(y.max()) + 1
-        self.dtype = dtype
+        self.dtype = check_dtype("Images", dtype)
         self.x = to_device(np.ascontiguousarray(x))
         self.y = to_device(y.astype(np.int64))
         scale = 1.0 / np.array(self.normalization.std)
@@ -70,16 +72,27 @@ class Images:
         in memory.
         """
         if isinstance(which, slice):
-            pixels, labels = self.x[which], self.y[which]
+            pixels, labels = self.x[which, ...], self.y[which]
         else:
             xp = namespace_of(which)
             pixels, labels = xp.take(self.x, which, axis=0), xp.take(self.y, which, axis=0)
         n, c, h, w = pixels.shape
         x = new((c, h, w, n), like=pixels, work=work, dtype=self.dtype)
-        x[...] = batch_last(pixels)
+        x[...] = namespace_of(x).astype(batch_last(pixels), x.dtype)
         x *= self._scale
         x += self._shift
         return batch_first(x), labels
+
+
+def _checked(normalization: Normalization, channels: int) -> Normalization:
+    mean, std = (tuple(float(value) for value in values) for values in normalization)
+    fits = len(mean) == len(std) == channels and all(map(math.isfinite, mean)) and all(0.0 < s < math.inf for s in std)
+    if not fits:
+        raise ValueError(
+            f"Images: got normalization {tuple(normalization)} for {channels} channels; expected a finite mean and a "
+            "std above 0 for each; take the training set's"
+        )
+    return Normalization(mean, std)
 
 
 def _measure(x: Any) -> Normalization:

@@ -1,0 +1,91 @@
+"""What ``python -m xlenet.train`` can be told."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+from .schedules import SCHEDULES
+
+# Peak learning rates that suit, where none is given.
+LEARNING_RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.004, "adamw": 0.004}
+
+
+def training_options() -> argparse.ArgumentParser:
+    """Return the parser of the training command."""
+    rate, share, positive = number(0.0), number(0.0, below=1.0), number(0.0, above=True)
+    suited = ", ".join(f"{value:g} for {name}" for name, value in LEARNING_RATES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m xlenet.train",
+        description="Train LeNet-5 with batch normalisation; leave model, figures and pictures in a folder.",
+        epilog="exit codes: 0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, "
+        "6 diverged, 7 accuracy below --expect, 130 interrupted (after saving)",
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        choices=["mnist", "fashion-mnist", "generated"],
+        help="default: mnist, else generated",
+    )
+    add("--data-dir", metavar="DIR", help="folder of the data (default: XLENET_DATA_DIR, else the user's cache folder)")
+    add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
+    add("--batch-size", type=whole(1), default=64, metavar="N", help="default: 64")
+    add("--train-size", type=whole(1), metavar="N", help="train on the first N images only")
+    add("--optimizer", choices=list(LEARNING_RATES), default="nesterov", help="default: nesterov")
+    add("--momentum", type=share, default=0.9, metavar="X", help="of sgd and nesterov (default: 0.9)")
+    add("--lr", type=positive, metavar="X", help=f"peak learning rate (default: {suited})")
+    add("--schedule", choices=list(SCHEDULES), default="one-cycle", help="default: one-cycle")
+    add("--weight-decay", type=rate, default=5e-4, metavar="X", help="of weights alone (default: 0.0005)")
+    add("--clip", type=positive, metavar="X", help="largest norm of the gradient (default: any)")
+    add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
+    add("--seed", type=whole(0), default=0, metavar="N", help="of first weights and order of images (default: 0)")
+    add("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)")
+    add("--threads", type=whole(1), default=1, metavar="N", help="of NumPy's matrix products (default: 1)")
+    add("--out", metavar="DIR", help="default: runs/<time>")
+    add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")
+    add("--quiet", action="store_true", help="print nothing but warnings and errors")
+    return parser
+
+
+def whole(at_least: int) -> Callable[[str], int]:
+    """Return a function that reads a whole number of at least `at_least`.
+
+    Example:
+        >>> whole(1)("20")
+        20
+    """
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = at_least - 1
+        if value < at_least:
+            raise argparse.ArgumentTypeError(f"got {text!r}; expected a whole number from {at_least} up")
+        return value
+
+    return read
+
+
+def number(low: float, *, below: float = math.inf, above: bool = False, closed: bool = False) -> Callable[[str], float]:
+    """Return a function that reads a number from `low` (or above it) to below `below` (or up to it, if `closed`).
+
+    Example:
+        >>> number(0.0, below=1.0)("0.9")
+        0.9
+    """
+    wanted = f"a number {'above' if above else 'from'} {low:g}"
+    wanted += f" {'up to' if closed else 'to below'} {below:g}" if below < math.inf else ""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        fits = (low < value if above else low <= value) and (value <= below if closed else value < below)
+        if not fits:
+            raise argparse.ArgumentTypeError(f"got {text!r}; expected {wanted}")
+        return value
+
+    return read
