@@ -417,6 +417,13 @@ def test_a_driver_that_fails_is_an_error_for_cupy_and_a_reason_for_auto(
     assert "cudaErrorNoDevice" in caplog.text
 
 
+def test_a_driver_without_a_device_is_told_so(fake_cupy: Any) -> None:
+    fake_cupy.cuda.runtime.getDeviceCount = lambda: 0
+    with pytest.raises(errors.BackendError, match=r"backend cupy: got .*; expected .*; .*numpy") as caught:
+        backend.resolve_backend("cupy")
+    assert "below 0" not in str(caught.value), "there is no such number"
+
+
 def test_a_machine_without_a_driver_is_told_so(fake_cupy: Any) -> None:
     fake_cupy.cuda.runtime.driverGetVersion = lambda: 0
     with pytest.raises(errors.BackendError, match=r"backend cupy: got no NVIDIA driver.*; expected .*; .*nvidia-smi"):

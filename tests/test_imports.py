@@ -44,7 +44,7 @@ FLOORS = {
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}
-OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors"}
+OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl"}
 
 
 @cache

@@ -39,6 +39,15 @@ def test_backward_wants_a_forward_each_time(lib: Lib) -> None:
         loss.backward()
 
 
+def test_backward_can_be_called_again_after_a_mistake_in_dloss(lib: Lib) -> None:
+    """As with a layer."""
+    loss = SoftmaxCrossEntropy()
+    loss(lib.asarray(np.zeros((2, 3))), lib.asarray([0, 2]))
+    with pytest.raises(ValueError, match="dloss"):
+        loss.backward(lib.asarray(np.ones(2)))
+    assert loss.backward().shape == (2, 3)
+
+
 def test_labels_are_checked_unless_someone_has(lib: Lib) -> None:
     loss = SoftmaxCrossEntropy()
     logits = lib.asarray(np.zeros((2, 3)))

@@ -142,6 +142,18 @@ def test_images_of_the_other_size_are_refused(lib: Lib) -> None:
         model(lib.asarray(np.zeros((2, 1, 32, 32)), "float32"))
 
 
+def test_every_layer_draws_from_one_stream() -> None:
+    """A seed makes one generator for all: layers that each began the same stream would begin with the same numbers."""
+    model, other = LeNet5(rng=3), LeNet5(rng=np.random.default_rng(3))
+    weights = {name: array for name, array in model.named_parameters() if array.ndim > 1}
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, dict(other.named_parameters())[name])
+    beginnings = [array.ravel()[:100] for array in weights.values()]
+    for k, beginning in enumerate(beginnings):
+        for another in beginnings[:k]:
+            assert abs(np.corrcoef(beginning, another)[0, 1]) < 0.5
+
+
 # ==== memory ====
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -376,6 +376,17 @@ def test_arrays_exchanged_by_to_are_noticed(device_lib: Lib) -> None:
     SGD(model).step(0.1)
 
 
+@pytest.mark.parametrize("holder", ["params", "grads"])
+def test_arrays_exchanged_by_hand_are_noticed(lib: Lib, holder: str) -> None:
+    with on(lib):
+        model = small_network()
+    optimizer = SGD(model)
+    arrays = getattr(model["fc"], holder)
+    arrays["bias"] = arrays["bias"] + 0.0
+    with pytest.raises(RuntimeError, match=message("SGD", got="arrays were exchanged", expected="those it was made")):
+        optimizer.step(0.1)
+
+
 def test_a_second_optimiser_takes_over(lib: Lib) -> None:
     with on(lib):
         model = small_network()
@@ -410,16 +421,32 @@ def test_a_copy_of_a_model_is_out_of_the_optimisers_reach(lib: Lib) -> None:
     SGD(other).step(0.1)
 
 
-def test_a_copy_of_model_and_optimiser_together_still_learns_or_says_so(numpy_lib: Lib) -> None:
-    """A copy of the vector is not the vector that the copied layers are views of."""
-    pair = small_network()
-    optimizer = SGD(pair, momentum=0.0)
-    model, copied = copy.deepcopy((pair, optimizer))
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+@pytest.mark.parametrize("first", ["model", "optimizer"])
+def test_a_copy_of_model_and_optimiser_goes_on_where_they_are(
+    numpy_lib: Lib, rng: np.random.Generator, kind: type[Optimizer], duplicate: Any, first: str
+) -> None:
+    """Apart from them, and with all that the optimiser remembers."""
+    model = small_network()
+    optimizer = kind(model, weight_decay=0.01)
+    grads = draw_gradients(rng, model)
+    set_gradients(numpy_lib, model, grads[0])
+    optimizer.step(0.1)
     before = parameters(numpy_lib, model)
-    copied.grads[...] = 1.0
-    with contextlib.suppress(RuntimeError):
+    if first == "model":
+        other, copied = duplicate((model, optimizer))
+    else:
+        copied, other = duplicate((optimizer, model))
+    for values in grads[1:4]:
+        set_gradients(numpy_lib, other, values)
         copied.step(0.1)
-        assert_close(parameters(numpy_lib, model), {name: value - 0.1 for name, value in before.items()})
+    assert_close(parameters(numpy_lib, model), before, rtol=0)
+    for values in grads[1:4]:
+        set_gradients(numpy_lib, model, values)
+        optimizer.step(0.1)
+    assert_close(parameters(numpy_lib, other), parameters(numpy_lib, model), rtol=0)
+    assert copied.steps == optimizer.steps == 4
 
 
 # ==== arguments ====

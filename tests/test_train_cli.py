@@ -11,15 +11,17 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import xlenet.data
 from tests.train_on_tiny_data import TEST, TRAIN, tiny_dataset
-from xlenet import LeNet5, backend, train
+from xlenet import LeNet5, backend, runs, train
 from xlenet.checkpoint import load_model
 from xlenet.console import interruptible
 from xlenet.data import generated_digits, registry
@@ -180,8 +182,10 @@ def test_the_model_can_be_loaded_and_does_what_was_measured(tiny: Any, out: Path
     np.testing.assert_allclose((mean, std), ([data.x_train.mean()], [data.x_train.std()]), rtol=1e-12)
     model = LeNet5(about["image_size"], relu_after_conv3=True).load_state_dict(state)
     x = ((data.x_test - mean[0]) / std[0]).astype(np.float32)
-    accuracy = (model.infer(x).argmax(axis=1) == data.y_test).mean()
-    assert accuracy == pytest.approx(lines(out)[-1]["test_accuracy"])
+    logits = model.infer(x).astype(np.float64)
+    assert (logits.argmax(axis=1) == data.y_test).mean() == pytest.approx(lines(out)[-1]["test_accuracy"])
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(TEST), data.y_test]
+    assert losses.mean() == pytest.approx(lines(out)[-1]["test_loss"], rel=1e-5), "the training set's mean and std"
 
 
 def test_pictures_are_pictures(tiny: Any, out: Path) -> None:
@@ -232,6 +236,24 @@ def test_the_same_seed_gives_the_same_bytes(tiny: Any, tmp_path: Path, more: tup
     assert (tmp_path / "a" / "config.json").read_bytes() == (tmp_path / "b" / "config.json").read_bytes()
 
 
+def test_the_seed_decides_the_first_weights_and_the_order(
+    tiny: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, np.ndarray]] = []
+    original = train.fit
+
+    def look(model: Any, *arguments: Any, seed: int, **options: Any) -> Any:
+        seen.append((seed, model["fc5"].params["weight"].copy()))
+        return original(model, *arguments, seed=seed, **options)
+
+    monkeypatch.setattr(train, "fit", look)
+    for seed in (5, 6):
+        assert quick(out, "--seed", seed) == 0
+    assert [seed for seed, _ in seen] == [5, 6]
+    for seed, weight in seen:
+        np.testing.assert_array_equal(weight, LeNet5(rng=seed)["fc5"].params["weight"])
+
+
 def test_a_folder_used_again_holds_the_last_run_alone(tiny: Any, out: Path) -> None:
     assert call("--out", out, "--epochs", 3, "--batch-size", 32) == 0
     (out / "notes.txt").write_text("mine", encoding="utf-8")
@@ -258,6 +280,19 @@ def test_without_out_the_folder_has_the_time_in_its_name(
     assert names(folder) == FILES
 
 
+def test_two_runs_begun_in_the_same_second_have_a_folder_each(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where three seeds are started side by side: the second would empty the folder of the first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "time", types.SimpleNamespace(strftime=lambda _: "2026-01-31_12-00-00"))
+    for _ in range(2):
+        assert call("--epochs", 1, "--batch-size", 32, "--quiet") == 0
+    folders = list((tmp_path / "runs").iterdir())
+    assert len(folders) == 2
+    assert all(names(folder) == FILES for folder in folders)
+
+
 # ==== what it says ====
 
 
@@ -279,6 +314,16 @@ def test_a_log_file_gets_lines_and_no_bar(tiny: Any, out: Path, capsys: pytest.C
     assert str(out) in captured.out
 
 
+def test_a_name_that_the_terminal_cannot_show_is_no_reason_to_fail(tmp_path: Path) -> None:
+    """As on Windows, where a log file has the letters of one language."""
+    out = tmp_path / "größe-数字"
+    done = in_a_process(
+        "tests.train_on_tiny_data", "--out", out, "--epochs", 1, "--batch-size", 32, PYTHONIOENCODING="ascii"
+    )
+    assert done.returncode == 0, done.stderr
+    assert names(out) == FILES
+
+
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -294,6 +339,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         "--weight-decay",
         "--clip",
         "--seed",
+        "--threads",
         "--backend",
         "--out",
         "--expect",
@@ -400,6 +446,8 @@ USAGE: list[tuple[object, ...]] = [
     ("--weight-decay", "inf"),
     ("--clip", 0),
     ("--clip", "nan"),
+    ("--threads", 0),
+    ("--threads", "two"),
     ("--seed", -1),
     ("--seed", 1.5),
     ("--expect", 1.5),
@@ -426,7 +474,7 @@ def test_2_for_a_wrong_argument(
     assert not out.exists(), "nothing is written before the arguments are right"
 
 
-@pytest.mark.parametrize("name", ["matplotlib", "safetensors", "tqdm"])
+@pytest.mark.parametrize("name", ["matplotlib", "safetensors", "threadpoolctl", "tqdm"])
 def test_2_for_a_missing_extra_with_its_cure(
     tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -463,6 +511,29 @@ def test_the_option_goes_before_the_environment(tiny: Any, out: Path, monkeypatc
     monkeypatch.setenv("XLENET_BACKEND", "nonsense")
     assert quick(out) == 3
     assert quick(out, "--backend", "numpy") == 0
+
+
+def test_threads_are_those_of_the_run_and_given_back(tiny: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One unless asked: so that the same seed gives the same numbers whatever the machine's setting."""
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    if not threads():
+        pytest.skip("threadpoolctl knows no BLAS here, so there is nothing to limit")
+    seen: list[set[int]] = []
+    original = train.fit
+
+    def look(*arguments: Any, **options: Any) -> Any:
+        seen.append(threads())
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(train, "fit", look)
+    before = threads()
+    for arguments in ((), ("--threads", 2)):
+        assert quick(out, *arguments) == 0
+    assert seen == [{1}, {2}]
+    assert threads() == before
 
 
 def test_the_backend_is_not_left_behind(tiny: Any, out: Path) -> None:
@@ -539,6 +610,23 @@ def test_130_for_ctrl_c_after_saving(
     assert "interrupted after 1 of 5 epochs" in error
     assert str(out) in error
     assert names(out) == ["config.json", "metrics.jsonl", "model.safetensors"]
+
+
+def test_130_for_ctrl_c_in_the_last_evaluation(
+    tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was heard, and whoever runs several in a row wants to get out."""
+    original = train.Console.epoch
+
+    def press(self: Any, epoch: Any, *arguments: Any) -> None:
+        if epoch.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+        original(self, epoch, *arguments)
+
+    monkeypatch.setattr(train.Console, "epoch", press)
+    assert call("--out", out, "--epochs", 2, "--batch-size", 32) == 130
+    assert len(lines(out)) == 2
+    LeNet5().load_state_dict(load_model(out / "model.safetensors")[0])
 
 
 @pytest.mark.parametrize("where", ["load", "fit", "evaluate"])

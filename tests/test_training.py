@@ -71,7 +71,10 @@ def direct(lib: Lib, model: Layer, images: Images) -> tuple[float, float, np.nda
 
 
 class Bomb(Layer):
-    """Passes everything on, until in one forward pass in training it turns the numbers into something else."""
+    """Passes everything on, but in one forward pass in training it turns the numbers into something else.
+
+    Then it takes the gradient away, so that the weights survive and the losses behind that one are finite again.
+    """
 
     def __init__(self, at: int, value: float) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class Bomb(Layer):
         return x * (self.value if self.calls == self.at else 1.0), True
 
     def _backward(self, dy: Any, cache: Any, need_dx: bool, work: Workspace | None) -> Any:
-        return dy
+        return np.zeros_like(dy) if self.calls == self.at else dy
 
     def _infer(self, x: Any, work: Workspace | None) -> Any:
         return x
@@ -158,6 +161,15 @@ def test_seconds_are_those_of_training_alone(
     model, images = plain_model(), images_on(numpy_lib, *draw(rng, 6))
     (epoch,) = fit(model, SGD(model), images, images, epochs=1, batch_size=3)
     assert 0 < epoch.seconds < 0.4
+
+
+def test_seconds_are_read_when_the_device_has_finished(
+    numpy_lib: Lib, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "synchronize", lambda _: time.sleep(0.3))
+    model, images = plain_model(), images_on(numpy_lib, *draw(rng, 6))
+    (epoch,) = fit(model, SGD(model), images, epochs=1, batch_size=3)
+    assert epoch.seconds > 0.25
 
 
 def test_training_learns(lib: Lib, rng: np.random.Generator) -> None:
@@ -441,6 +453,21 @@ def test_evaluation_leaves_the_model_as_it_is(lib: Lib, rng: np.random.Generator
     assert_same({name: lib.to_numpy(array) for name, array in model.state_dict().items()}, before)
     dy = lib.asarray(np.ones(lib.to_numpy(y).shape))
     lib.assert_equal(model.backward(dy), lib.to_numpy(other.backward(dy)))
+
+
+def test_an_evaluation_uses_its_memory_again(rng: np.random.Generator) -> None:
+    """However many batches there are."""
+    x, y = rng.integers(0, 256, (400, 1, 28, 28), np.uint8), rng.integers(0, 10, 400)
+    model = LeNet5(rng=0)
+    peaks = []
+    for images in (Images(x[:40], y[:40]), Images(x, y)):
+        tracemalloc.start()
+        try:
+            evaluate(model, images, batch_size=20)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])

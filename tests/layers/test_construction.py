@@ -146,6 +146,8 @@ def test_a_layer_shows_how_it_was_made(layer: Layer, text: str) -> None:
 def test_a_layer_can_be_made_again_from_what_it_shows() -> None:
     for layer in (Conv2D(2, 3, (1, 2), padding=(1, 0)), Linear(2, 3), BatchNorm(2), MaxPool2D(3, 1, 1, True)):
         assert repr(eval(repr(layer))) == repr(layer)
+    for lowering in ("img2col", "rows"):
+        assert eval(repr(Conv2D(2, 3, 1, lowering=lowering))).lowering == lowering
 
 
 def test_a_network_shows_each_layer_by_name() -> None:

@@ -1,0 +1,47 @@
+"""What README and docs print is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_one_after_the_other(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+        # A comment behind a print says what it prints.
+        printed = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == printed
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))], ids=lambda p: p.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_has_exactly_the_two_commands_of_a_newcomer() -> None:
+    train, test = blocks(ROOT / "README.md", "sh")
+    for commands in (train, test):
+        assert commands.startswith("python3 -m venv .venv\n")
+    assert "-m xlenet.train" in train.splitlines()[-1]
+    assert "-m pytest" in test.splitlines()[-1]
+
+
+def test_the_gpu_is_spoken_of_only_where_a_record_exists() -> None:
+    """Until a record of a GPU run is there, README and docs say so."""
+    records = list((ROOT / "bench" / "results").glob("*gpu*.json"))
+    for page in (ROOT / "README.md", ROOT / "docs" / "backends.md"):
+        says_not_yet = "not yet run on a gpu" in page.read_text(encoding="utf-8").lower()
+        assert says_not_yet == (not records), page.name
