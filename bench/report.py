@@ -117,4 +117,8 @@ def _subtitle(record: Record) -> str:
     machine, settings = record["machine"], record["settings"]
     gpu = f"; {machine['gpus'][0].split(',')[0]}" if machine["gpus"] else ""
     turns = f"median of {settings['epochs']} turns"
-    return f"{machine['cpu']}, {settings['threads']} threads{gpu}; float32 (textbook: float64); {turns}"
+    return f"{machine['cpu']}, {_threads(settings['threads'])}{gpu}; float32 (textbook: float64); {turns}"
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread" + ("" if number == 1 else "s")

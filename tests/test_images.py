@@ -125,6 +125,8 @@ def test_read_only_and_strided_images_are_taken(lib: Lib, rng: np.random.Generat
         images = Images(x[::2, :, :, ::-1], y[::2], dtype="float64")
     expected = normalised(x[::2, :, :, ::-1], images.normalization)
     lib.assert_close(images.batch(slice(None))[0], expected, atol=1e-12)
+    if lib.name == "numpy":
+        assert images.x.flags.c_contiguous, "an image is picked in one piece"
 
 
 def test_length_and_classes(rng: np.random.Generator) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 import tracemalloc
+import types
 from typing import Any
 
 import numpy as np
@@ -150,26 +150,23 @@ def test_the_record_of_an_epoch(lib: Lib, rng: np.random.Generator) -> None:
     assert history[-1].test_accuracy == accuracy
 
 
-def test_seconds_are_those_of_training_alone(
+def test_seconds_are_those_of_training_alone_until_the_device_has_finished(
     numpy_lib: Lib, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(*_: Any, **__: Any) -> Evaluation:
-        time.sleep(0.5)
-        return Evaluation(0.0, 0.0, None)
+    """By a clock on which a step takes 1 s, waiting for the device 100 s, and an evaluation 10,000 s."""
+    clock = [0.0]
 
-    monkeypatch.setattr(training, "evaluate", slow)
+    def passes(seconds: float, result: Any = None) -> Any:
+        clock[0] += seconds
+        return result
+
+    monkeypatch.setattr(training, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(training, "synchronize", lambda _: passes(100.0))
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: passes(10_000.0, Evaluation(0.0, 0.0, None)))
     model, images = plain_model(), images_on(numpy_lib, *draw(rng, 6))
-    (epoch,) = fit(model, SGD(model), images, images, epochs=1, batch_size=3)
-    assert 0 < epoch.seconds < 0.4
-
-
-def test_seconds_are_read_when_the_device_has_finished(
-    numpy_lib: Lib, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "synchronize", lambda _: time.sleep(0.3))
-    model, images = plain_model(), images_on(numpy_lib, *draw(rng, 6))
-    (epoch,) = fit(model, SGD(model), images, epochs=1, batch_size=3)
-    assert epoch.seconds > 0.25
+    history = fit(model, SGD(model), images, images, epochs=2, batch_size=3, on_step=lambda _: passes(1.0))
+    assert [epoch.seconds for epoch in history] == [102.0, 102.0]
+    assert [epoch.images_per_second for epoch in history] == [6 / 102] * 2
 
 
 def test_training_learns(lib: Lib, rng: np.random.Generator) -> None:
