@@ -200,9 +200,14 @@ def test_like_goes_before_everything(device_lib: Lib, monkeypatch: pytest.Monkey
         device_lib.assert_native(to_device(np.ones(2), like=device_lib.asarray([1])))
 
 
+def test_a_library_is_as_good_as_its_name(lib: Lib) -> None:
+    with use_backend(lib.xp) as xp:
+        assert xp is lib.xp is default_namespace()
+
+
 @pytest.mark.parametrize("name", ["numpy", "NumPy", " numpy ", "numpy:0"])
 def test_a_name_may_be_written_carelessly(name: str) -> None:
-    assert backend.resolve_backend(name) == backend.Backend(np, 0)
+    assert backend.resolve_backend(name) == backend.Backend(np)
     assert backend.resolve_backend(name).name == "numpy"
 
 
@@ -326,6 +331,9 @@ class FakeArray:
     def get(self) -> Any:
         return self.host.copy()
 
+    def __add__(self, other: FakeArray) -> FakeArray:
+        return FakeArray(self.host + other.host, self.device)
+
 
 FakeArray.__name__ = "ndarray"
 
@@ -335,7 +343,7 @@ class FakeDevice:
     synchronized: list[int]
 
     def __init__(self, index: int) -> None:
-        self.index = index
+        self.index = self.id = index
 
     def __enter__(self) -> None:
         self.before, type(self).current = type(self).current, self.index
@@ -362,10 +370,16 @@ def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     cupy.zeros = lambda shape, dtype: made(np.zeros(shape, dtype))
     cupy.arange = lambda stop, dtype: made(np.arange(stop, dtype=dtype))
     cupy.int64, cupy.float32 = np.int64, np.float32
+    cupy.__version__ = "14.2.0"
+    cupy.ones = lambda shape, dtype: made(np.ones(shape, dtype))
+    cupy.matmul = lambda a, b: made(a.host @ b.host)
     FakeDevice.current, FakeDevice.synchronized = 0, []
     stream = types.SimpleNamespace(synchronize=lambda: FakeDevice.synchronized.append(FakeDevice.current))
     runtime = types.SimpleNamespace(
-        driverGetVersion=lambda: 13000, getDeviceCount=lambda: 2, CUDARuntimeError=FakeCUDAError
+        driverGetVersion=lambda: 13000,
+        getDeviceCount=lambda: 2,
+        getDevice=lambda: FakeDevice.current,
+        CUDARuntimeError=FakeCUDAError,
     )
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice, get_current_stream=lambda: stream)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
@@ -378,7 +392,7 @@ def test_cupy_that_works_is_used_and_auto_says_nothing(fake_cupy: Any, caplog: p
     for name in ("cupy", "CuPy:0", "auto"):
         with use_backend(name) as xp:
             assert xp is default_namespace() is fake_cupy
-            assert backend.default_backend() == backend.Backend(fake_cupy, 0)
+            assert backend.default_backend() == backend.Backend(fake_cupy, 0 if ":" in name else None)
     assert not caplog.records
 
 
@@ -387,11 +401,44 @@ def test_a_device_number_makes_that_device_the_current_one(fake_cupy: Any) -> No
         assert FakeDevice.current == 1
         assert to_device(np.ones(2)).device.index == 1
         with use_backend("cupy"):
+            assert to_device(np.ones(2)).device.index == 1, "no number means the current device"
+        with use_backend("cupy:0"):
             assert to_device(np.ones(2)).device.index == 0
         assert FakeDevice.current == 1
         assert backend.default_backend().name == "cupy:1"
     assert FakeDevice.current == 0
-    assert backend.Backend(fake_cupy, 0).name == "cupy"
+    assert backend.Backend(fake_cupy, 0).name == "cupy:0"
+    assert backend.Backend(fake_cupy).name == "cupy"
+
+
+def test_an_array_on_another_gpu_than_the_current_one_is_refused(fake_cupy: Any) -> None:
+    with use_backend("cupy:1"):
+        x = to_device(np.ones(2))
+        assert namespace_of(x) is fake_cupy
+    with pytest.raises(TypeError, match=r'an array on GPU 1 while GPU 0 is the current one; .*use_backend\("cupy:1"\)'):
+        namespace_of(x)
+    with backend.on_device_of(x):
+        assert namespace_of(x) is fake_cupy
+    assert to_host(x).tolist() == [1.0, 1.0]
+
+
+def test_a_cupy_that_is_too_old_is_refused(fake_cupy: Any) -> None:
+    fake_cupy.__version__ = "13.6.0"
+    with pytest.raises(errors.BackendError, match=r"got CuPy 13\.6\.0; expected 14 or later.*pip install"):
+        backend.resolve_backend("cupy")
+
+
+def test_a_cupy_that_cannot_compute_is_refused(fake_cupy: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As a wheel without CUDA's libraries, which imports and counts devices all the same."""
+
+    def fail(a: Any, b: Any) -> Any:
+        raise RuntimeError("libcublas.so.13: cannot open shared object file")
+
+    fake_cupy.matmul = fail
+    with pytest.raises(errors.BackendError, match=r"got RuntimeError in a first computation \(libcublas.*pip install"):
+        backend.resolve_backend("cupy")
+    assert backend.resolve_backend("auto").xp is np
+    assert "libcublas" in caplog.text
 
 
 def test_a_device_that_is_not_there_is_refused(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,7 +480,7 @@ def test_a_machine_without_a_driver_is_told_so(fake_cupy: Any) -> None:
 def test_arrays_of_cupy_are_made_beside_others(fake_cupy: Any) -> None:
     """CuPy makes arrays on the current device, wherever their neighbours lie: the shim has to switch."""
     like = FakeArray(np.zeros(1, np.float32), FakeDevice(1))
-    assert namespace_of(like) is fake_cupy
+    assert backend.library_of(like) is fake_cupy
     for array in (
         backend.empty((2, 3), like=like),
         backend.zeros((2, 3), like=like, dtype="int64"),

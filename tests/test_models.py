@@ -138,8 +138,18 @@ def test_another_image_size_is_refused(size: Any) -> None:
 def test_images_of_the_other_size_are_refused(lib: Lib) -> None:
     with on(lib):
         model = LeNet5(28)
-    with pytest.raises(ValueError, match=message("linear", got="(2, 480)", expected="(OUT, 480)")):
+    with pytest.raises(ValueError, match=message("LeNet5", got="(2, 1, 32, 32)", expected="(N, C, 28, 28)")):
         model(lib.asarray(np.zeros((2, 1, 32, 32)), "float32"))
+    with pytest.raises(ValueError, match="LeNet5: got x"):
+        model.infer(lib.asarray(np.zeros((2, 1, 27, 28)), "float32"))
+
+
+def test_both_lowerings_are_the_same_network(lib: Lib, rng: np.random.Generator) -> None:
+    x = lib.asarray(rng.standard_normal((3, 1, 28, 28)))
+    with on(lib):
+        rows, img2col = LeNet5(rng=0, dtype="float64"), LeNet5(rng=0, dtype="float64", lowering="img2col")
+    assert "img2col" in repr(img2col)
+    np.testing.assert_allclose(lib.to_numpy(rows(x)), lib.to_numpy(img2col(x)), rtol=1e-10, atol=1e-12)
 
 
 def test_every_layer_draws_from_one_stream() -> None:

@@ -137,7 +137,7 @@ def test_adam_and_adamw_by_hand(lib: Lib, rng: np.random.Generator, kind: type[A
         start,
         grads,
         adam_by_hand,
-        options.get("weight_decay", 0.0),
+        options.get("weight_decay", 0.01 if kind is AdamW else 0.0),
         betas=options.get("betas", (0.9, 0.999)),
         eps=options.get("eps", 1e-8),
         decoupled=kind is AdamW,
@@ -150,10 +150,28 @@ def test_defaults() -> None:
         return {name: getattr(optimizer, name) for name in ("weight_decay", "clip")}
 
     sgd, adam, adamw = SGD(Linear(2, 2)), Adam(Linear(2, 2)), AdamW(Linear(2, 2))
-    for optimizer in (sgd, adam, adamw):
-        assert defaults(optimizer) == {"weight_decay": 0.0, "clip": None}
+    for optimizer, decay in ((sgd, 0.0), (adam, 0.0), (adamw, 0.01)):
+        assert defaults(optimizer) == {"weight_decay": decay, "clip": None}
     assert (sgd.momentum, sgd.nesterov) == (0.9, False)
     assert (adam.betas, adam.eps) == (adamw.betas, adamw.eps) == ((0.9, 0.999), 1e-8)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_a_step_leaves_the_gradients_as_backward_left_them(kind: type[Optimizer]) -> None:
+    layer = Linear(3, 2, rng=0)
+    options = {"nesterov": True} if kind is SGD else {}
+    optimizer = kind(layer, weight_decay=0.5, clip=0.1, **options)
+    layer.grads["weight"][...] = 7.0
+    layer.grads["bias"][...] = -3.0
+    optimizer.step(lr=0.1)
+    assert (layer.grads["weight"] == 7.0).all()
+    assert (layer.grads["bias"] == -3.0).all()
+
+
+def test_an_optimizer_knows_its_model() -> None:
+    model, other = Linear(2, 2), Linear(2, 2)
+    assert SGD(model).is_for(model)
+    assert not SGD(other).is_for(model)
 
 
 # ==== PyTorch ====

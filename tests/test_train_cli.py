@@ -207,7 +207,7 @@ def test_the_configuration_says_what_decided_the_run(tiny: Any, out: Path) -> No
         "seed": 7,
         "clip": 2.0,
         "schedule": "one-cycle",
-        "weight_decay": 5e-4,
+        "weight_decay": 0.01,
         "data": "tiny",
         "lr": 0.004,
     }
@@ -574,6 +574,48 @@ def test_6_for_a_loss_that_is_not_finite(tiny: Any, out: Path, capsys: pytest.Ca
     error = capsys.readouterr().err
     assert re.match(r"error: fit: got a loss that is not finite in step \d of epoch 1 .*; expected .*; try ", error)
     assert len(error.splitlines()) == 1
+
+
+def test_6_for_a_last_step_that_goes_too_far(tiny: Any, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its loss was measured before it, and no further step is there to show what it did."""
+    arguments = ("--train-size", 32, "--batch-size", 32, "--epochs", 1, "--lr", 1e30, "--schedule", "constant")
+    assert call("--out", out, *arguments) == 6
+    error = capsys.readouterr().err
+    assert re.match(r"error: fit: got (parameters that are|a test loss that is) not finite after epoch 1 ", error)
+    assert len(error.splitlines()) == 1
+    assert lines(out) == []
+
+
+def test_few_images_make_a_small_batch(tiny: Any, out: Path) -> None:
+    assert call("--out", out, "--epochs", 1, "--train-size", 20) == 0
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["batch_size"] == 20
+
+
+def test_2_where_memory_is_too_small(
+    tiny: Any, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(*_: Any, **__: Any) -> Any:
+        raise MemoryError("Unable to allocate 9.9 GiB")
+
+    monkeypatch.setattr(train, "fit", fit)
+    assert quick(out) == 2
+    assert capsys.readouterr().err.startswith("error: out of memory (Unable to allocate 9.9 GiB); try a smaller")
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "model.safetensors"])
+def test_5_rather_than_overwrite_what_is_not_ours(
+    tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out.mkdir()
+    (out / name).write_text('{"mine": 1}', encoding="utf-8")
+    assert quick(out) == 5
+    assert "choose another --out" in capsys.readouterr().err
+    assert names(out) == [name]
+    assert (out / name).read_text(encoding="utf-8") == '{"mine": 1}'
+
+
+def test_the_plain_img2col_convolution_trains_too(tiny: Any, out: Path) -> None:
+    assert quick(out, "--lowering", "img2col") == 0
 
 
 def test_7_below_what_was_expected_with_everything_saved(

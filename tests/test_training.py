@@ -537,3 +537,9 @@ def test_a_step_returns_the_loss_before_it(lib: Lib, rng: np.random.Generator) -
     lib.assert_equal(value, lib.to_numpy(expected))
     lib.assert_equal(seen, lib.to_numpy(logits))
     assert not np.array_equal(lib.to_numpy(model.infer(x)), lib.to_numpy(logits))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    x, y = np.zeros((4, 1, 28, 28), np.uint8), np.arange(4)
+    with pytest.raises(ValueError, match="fit: got an optimizer that was made for another model"):
+        fit(LeNet5(), SGD(LeNet5()), Images(x, y), batch_size=4)

@@ -36,23 +36,42 @@ def namespace_of(*arrays: Array | None) -> Namespace:
     """Return the library that all of `arrays` belong to; None is passed over.
 
     Raises:
-        TypeError: an argument is no array of a known library, or two of them are from different libraries.
+        TypeError: an argument is no array of a known library, two of them are from different libraries, or one lies on
+            another GPU than the current one (CuPy would compute with it on the wrong GPU, or crash).
 
     Example:
         >>> import numpy as np
         >>> namespace_of(np.zeros(3), None) is np
         True
     """
-    found = [_namespace_of_type(type(a)) for a in arrays if a is not None]  # type: ignore[arg-type]  # mypy #14727
-    if not found:
+    given = [a for a in arrays if a is not None]
+    if not given:
         raise TypeError("namespace_of: got no array; expected at least one; pass the arrays that the result depends on")
+    found = [library_of(a) for a in given]
     if any(xp is not found[0] for xp in found[1:]):
         names = ", ".join(dict.fromkeys(xp.__name__ for xp in found))
         raise TypeError(
             f"xlenet: got arrays of {names} in one call; expected one library; "
             "move them with xlenet.to_device(array, like=other) or xlenet.to_host(array)"
         )
+    if found[0].__name__ == "cupy":
+        _check_current_device(found[0], given)
     return found[0]
+
+
+def _check_current_device(xp: Namespace, arrays: list[Array]) -> None:
+    current = xp.cuda.runtime.getDevice()
+    for array in arrays:
+        if array.device.id != current:
+            raise TypeError(
+                f"xlenet: got an array on GPU {array.device.id} while GPU {current} is the current one; expected the "
+                f'same; compute inside `with xlenet.use_backend("cupy:{array.device.id}"):`'
+            )
+
+
+def library_of(array: Array) -> Namespace:
+    """Return the library that `array` belongs to, on whichever device it lies."""
+    return _namespace_of_type(type(array))  # type: ignore[arg-type]  # mypy #14727
 
 
 @functools.cache  # asked several times in every operation
@@ -72,15 +91,15 @@ def _namespace_of_type(kind: type) -> Namespace:
 
 
 class Backend(NamedTuple):
-    """A library and one of its devices, as in ``cupy:1``."""
+    """A library and one of its devices, as in ``cupy:1``; None is the device that is current."""
 
     xp: Namespace
-    device: int
+    device: int | None = None
 
     @property
     def name(self) -> str:
         """The name that `resolve_backend` takes."""
-        return f"{self.xp.__name__}:{self.device}" if self.device else str(self.xp.__name__)
+        return str(self.xp.__name__) if self.device is None else f"{self.xp.__name__}:{self.device}"
 
 
 _chosen: ContextVar[Backend | None] = ContextVar("xlenet_backend", default=None)
@@ -97,11 +116,11 @@ def default_backend() -> Backend:
 
 
 @contextlib.contextmanager
-def use_backend(name: str | Backend) -> Iterator[Namespace]:
+def use_backend(name: str | Backend | Namespace) -> Iterator[Namespace]:
     """Make new arrays with the library `name` inside the ``with`` block, and make its device current.
 
     Args:
-        name: ``numpy``, ``cupy``, ``cupy:1`` (the second GPU) or ``auto`` (CuPy where it works, else NumPy).
+        name: ``numpy``, ``cupy``, ``cupy:1`` (the second GPU), ``auto`` (CuPy where it works, else NumPy); or a module.
 
     Raises:
         BackendError: the library cannot be used here. Only ``auto`` ever falls back to another one.
@@ -127,7 +146,7 @@ def resolve_backend(name: str) -> Backend:
     Raises:
         BackendError: no such library, no such device, or the library does not work here; the message says what to do.
     """
-    library, _, index = str(name).strip().lower().partition(":")
+    library, _, index = str(getattr(name, "__name__", name)).strip().lower().partition(":")
     if library == "auto" and not index:
         return _first_that_works()
     if (
@@ -138,9 +157,11 @@ def resolve_backend(name: str) -> Backend:
         near = difflib.get_close_matches(library, ("numpy", "cupy", "auto"), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "choose one of these"
         raise BackendError(f"backend: got {name!r}; expected numpy, cupy, cupy:<device number> or auto; {hint}")
-    backend = Backend(_import(library), int(index or 0))
+    backend = Backend(_import(library), int(index) if index and library != "numpy" else None)
     if library == "cupy":
-        _check_cuda(backend)
+        _check_version(backend.xp)
+        _check_devices(backend)
+        _check_computes(backend)
     return backend
 
 
@@ -166,7 +187,15 @@ def _import(library: str) -> Namespace:
         raise BackendError(f"backend {library}: got {came}; expected a working {library}; {cure}") from error
 
 
-def _check_cuda(backend: Backend) -> None:
+def _check_version(cupy: Namespace) -> None:
+    if int(cupy.__version__.partition(".")[0]) < 14:
+        raise BackendError(
+            f"backend cupy: got CuPy {cupy.__version__}; expected 14 or later, which has the array API's names; "
+            'pip install "xlenet[cuda13]" (or cuda12, after the driver)'
+        )
+
+
+def _check_devices(backend: Backend) -> None:
     """CuPy imports without a driver and fails later, in words that help nobody: ask now."""
     runtime = backend.xp.cuda.runtime
     try:
@@ -181,27 +210,42 @@ def _check_cuda(backend: Backend) -> None:
             f"backend cupy: got {error}; expected a usable NVIDIA GPU; check that nvidia-smi lists one and that its "
             "CUDA version is not older than the CuPy wheel's, or choose --backend numpy"
         ) from error
-    if backend.device >= count:
+    if (backend.device or 0) >= count:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        wanted = f"a number below {count}; choose another device" if count else "a visible GPU; make one visible"
         raise BackendError(
-            f"backend {backend.name}: got device {backend.device} of {count} (CUDA_VISIBLE_DEVICES: {visible}); "
-            f"expected a number below {count}; choose another device or --backend numpy"
+            f"backend {backend.name}: got device {backend.device or 0} of {count} (CUDA_VISIBLE_DEVICES: {visible}); "
+            f"expected {wanted}, or --backend numpy"
         )
+
+
+def _check_computes(backend: Backend) -> None:
+    """A wheel without CUDA's libraries imports, counts devices, and fails in its first kernel: run two now."""
+    xp = backend.xp
+    try:
+        with _current(backend):
+            ones = xp.ones((2, 2), dtype=xp.float32)
+            xp.matmul(ones + ones, ones).get()
+    except Exception as error:  # of CuPy, of the driver, or of a library that is not there
+        raise BackendError(
+            f"backend {backend.name}: got {type(error).__name__} in a first computation ({error}); expected CUDA's "
+            'libraries and free memory; pip install "xlenet[cuda13]" (or cuda12, after the driver), or --backend numpy'
+        ) from error
 
 
 # ==== devices ====
 
 
 def _current(backend: Backend) -> contextlib.AbstractContextManager[Any]:
-    if backend.xp.__name__ == "cupy":
+    if backend.xp.__name__ == "cupy" and backend.device is not None:
         device: contextlib.AbstractContextManager[Any] = backend.xp.cuda.Device(backend.device)
         return device
     return contextlib.nullcontext()
 
 
-def _beside(like: Array, xp: Namespace) -> contextlib.AbstractContextManager[Any]:
-    # CuPy's creation functions take no device=: they follow the current one.
-    if xp.__name__ == "cupy":
+def on_device_of(like: Array) -> contextlib.AbstractContextManager[Any]:
+    """Make the device of `like` the current one inside a ``with`` block: CuPy computes and makes arrays there."""
+    if library_of(like).__name__ == "cupy":
         device: contextlib.AbstractContextManager[Any] = like.device
         return device
     return contextlib.nullcontext()
@@ -209,9 +253,9 @@ def _beside(like: Array, xp: Namespace) -> contextlib.AbstractContextManager[Any
 
 def synchronize(like: Array) -> None:
     """Wait until the device of `like` has finished everything asked of it. Returns at once on the CPU."""
-    xp = namespace_of(like)
+    xp = library_of(like)
     if xp.__name__ == "cupy":
-        with like.device:
+        with on_device_of(like):
             xp.cuda.get_current_stream().synchronize()
 
 
@@ -236,11 +280,11 @@ def arange(stop: int, *, like: Array) -> Array:
 
 
 def _new(function: str, what: Any, like: Array, dtype: Any) -> Array:
-    xp = namespace_of(like)
+    xp = library_of(like)
     dtype = like.dtype if dtype is None else getattr(xp, dtype) if isinstance(dtype, str) else dtype
     if xp.__name__ == "array_api_strict":
         return getattr(xp, function)(what, dtype=dtype, device=like.device)
-    with _beside(like, xp):
+    with on_device_of(like):
         return getattr(xp, function)(what, dtype=dtype)
 
 
@@ -261,12 +305,12 @@ def empty_batch_last(shape: tuple[int, ...], *, like: Array, dtype: Any = None) 
 
 def batch_first(x: Array) -> Array:
     """View an array whose last axis is the batch with the batch as its first axis."""
-    return namespace_of(x).permute_dims(x, (x.ndim - 1, *range(x.ndim - 1)))
+    return library_of(x).permute_dims(x, (x.ndim - 1, *range(x.ndim - 1)))
 
 
 def batch_last(x: Array) -> Array:
     """View an array whose first axis is the batch with the batch as its last axis."""
-    return namespace_of(x).permute_dims(x, (*range(1, x.ndim), 0))
+    return library_of(x).permute_dims(x, (*range(1, x.ndim), 0))
 
 
 def into(out: Array | None, function: Callable[..., Array], *args: Any) -> Array:
@@ -276,10 +320,17 @@ def into(out: Array | None, function: Callable[..., Array], *args: Any) -> Array
     """
     if out is None:
         return function(*args)
-    if namespace_of(out).__name__ == "array_api_strict":
+    if library_of(out).__name__ == "array_api_strict":
         out[...] = function(*args)
         return out
     return function(*args, out=out)
+
+
+def copy(x: Array) -> Array:
+    """Return a copy of `x` beside it."""
+    xp = library_of(x)
+    with on_device_of(x):
+        return xp.astype(x, x.dtype, copy=True)
 
 
 # ==== between host and device ====
@@ -293,7 +344,7 @@ def to_host(x: Array) -> Any:
         >>> to_host(np.arange(3))
         array([0, 1, 2])
     """
-    xp = namespace_of(x)
+    xp = library_of(x)
     if xp.__name__ == "cupy":
         return x.get()
     if xp.__name__ == "array_api_strict":
@@ -311,10 +362,10 @@ def to_device(x: Any, *, like: Array | None = None) -> Array:
     """
     if like is None:
         return place(x, default_backend())
-    xp = namespace_of(like)
+    xp = library_of(like)
     if xp.__name__ == "array_api_strict":
         return xp.asarray(np.asarray(x), device=like.device)
-    with _beside(like, xp):
+    with on_device_of(like):
         return xp.asarray(x)
 
 

@@ -79,10 +79,9 @@ def pair(operation: str, name: str, value: Any, at_least: int) -> tuple[int, int
     return integer(operation, name, both[0], at_least), integer(operation, name, both[1], at_least)
 
 
-def check_dtype(operation: str, dtype: str) -> str:
-    """Return the name of a floating type that the layers compute in."""
-    if dtype not in ("float32", "float64"):
-        raise ValueError(
-            f"{operation}: got dtype {dtype!r}; expected 'float32' or 'float64'; images are cast by the data loader"
-        )
-    return dtype
+def check_dtype(operation: str, dtype: Any) -> str:
+    """Return the name of a floating type that the layers compute in, given as a name or as a library's own type."""
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]
+    if name not in ("float32", "float64"):
+        raise ValueError(f"{operation}: got dtype {dtype!r}; expected 'float32' or 'float64'; pass one of these names")
+    return str(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import Array
+from .backend import Array, on_device_of
 from .functional import softmax_cross_entropy
 from .workspace import Workspace
 
@@ -30,7 +30,8 @@ class SoftmaxCrossEntropy:
         self, logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
     ) -> Array:
         """Return the mean loss over the batch, an array of no axes, and remember what `backward` needs."""
-        loss, self._cache = softmax_cross_entropy.forward(logits, labels, labels_checked=labels_checked, work=work)
+        with on_device_of(logits):
+            loss, self._cache = softmax_cross_entropy.forward(logits, labels, labels_checked=labels_checked, work=work)
         return loss
 
     def backward(self, dloss: float | Array = 1.0, *, work: Workspace | None = None) -> Array:
@@ -43,5 +44,7 @@ class SoftmaxCrossEntropy:
             raise RuntimeError(
                 "SoftmaxCrossEntropy: got backward without a forward before it; expected forward first; call the loss"
             )
-        cache, self._cache = self._cache, None
-        return softmax_cross_entropy.backward(dloss, cache, work=work)
+        with on_device_of(self._cache.probabilities):
+            dlogits = softmax_cross_entropy.backward(dloss, self._cache, work=work)
+        self._cache = None  # only now: after a mistake in dloss, backward can be called again
+        return dlogits

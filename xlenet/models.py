@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from . import init
+from .backend import Array
 from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
+from .workspace import Workspace
 
 
 class LeNet5(Sequential):
@@ -32,6 +34,7 @@ class LeNet5(Sequential):
         channels: input channels, 1 for grey images.
         classes: K.
         bn_decay: `decay` of the batch normalisations.
+        lowering: of the convolutions, "rows" or "img2col"; see `Conv2D`.
         rng: generator or seed of the first weights.
         dtype: "float32" or "float64".
 
@@ -56,23 +59,28 @@ class LeNet5(Sequential):
         channels: int = 1,
         classes: int = 10,
         bn_decay: float = 0.9,
+        lowering: str = "rows",
         rng: Any = None,
-        dtype: str = "float32",
+        dtype: Any = "float32",
     ) -> None:
         if image_size not in (28, 32):
             raise ValueError(f"LeNet5: got image_size {image_size!r}; expected 28 or 32; resize or pad the images")
         rng = init.generator(rng)
+
+        def conv(c: int, f: int, padding: str = "VALID") -> Conv2D:
+            return Conv2D(c, f, kernel=5, padding=padding, lowering=lowering, rng=rng, dtype=dtype)
+
         after_conv3: dict[str, Layer] = {"relu3": ReLU()} if relu_after_conv3 else {}
         super().__init__(
-            conv1=Conv2D(channels, 6, 5, padding="SAME" if image_size == 28 else "VALID", rng=rng, dtype=dtype),
+            conv1=conv(channels, 6, "SAME" if image_size == 28 else "VALID"),
             pool1=MaxPool2D(2),
             bn1=BatchNorm(6, decay=bn_decay, dtype=dtype),
             relu1=ReLU(),
-            conv2=Conv2D(6, 16, 5, rng=rng, dtype=dtype),
+            conv2=conv(6, 16),
             pool2=MaxPool2D(2),
             bn2=BatchNorm(16, decay=bn_decay, dtype=dtype),
             relu2=ReLU(),
-            conv3=Conv2D(16, 120, 5, rng=rng, dtype=dtype),
+            conv3=conv(16, 120),
             **after_conv3,
             flatten=Flatten(),
             fc4=Linear(120, 84, rng=rng, dtype=dtype),
@@ -80,3 +88,19 @@ class LeNet5(Sequential):
             fc5=Linear(84, classes, rng=rng, dtype=dtype),
         )
         self.image_size = image_size
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, bool]:
+        self._check_size(x)
+        return super()._forward(x, work)
+
+    def _infer(self, x: Array, work: Workspace | None) -> Array:
+        self._check_size(x)
+        return super()._infer(x, work)
+
+    def _check_size(self, x: Array) -> None:
+        size = self.image_size
+        if tuple(x.shape[2:]) != (size, size):
+            raise ValueError(
+                f"LeNet5: got x of shape {tuple(x.shape)}; expected (N, C, {size}, {size}); "
+                "resize the images, or make the model with image_size=28 or 32"
+            )

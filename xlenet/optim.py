@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .backend import Array, namespace_of, zeros
+from .backend import Array, namespace_of, on_device_of, zeros
 from .layers import Layer
 
 
@@ -51,10 +51,17 @@ class Optimizer:
         self.params = _move_into_vector([(leaf.params, name) for leaf, name in self._places])
         self.grads = _move_into_vector([(leaf.grads, name) for leaf, name in self._places])
         self._views = [(leaf.params[name], leaf.grads[name]) for leaf, name in self._places]
+        # What a step works on: `grads` stay as backward left them.
+        self._gradient = zeros(self.grads.shape, like=self.grads)
+
+    def is_for(self, model: Layer) -> bool:
+        """Return whether the layers that this optimiser changes are all in `model`."""
+        leaves = [leaf for _, leaf in model.leaves()]
+        return all(any(mine is leaf for leaf in leaves) for mine, _ in self._places)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copied or unpickled view is an array of its own: the copy makes its vectors anew, of the copied layers.
-        return {k: v for k, v in self.__dict__.items() if k not in ("params", "grads", "_views")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("params", "grads", "_views", "_gradient")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -78,17 +85,15 @@ class Optimizer:
                 "optimiser); expected those it was made for; make a new optimiser"
             )
         self.steps += 1
-        if self.clip is not None:
-            self._clip_gradient(self.clip)
-        self._update(lr)
+        with on_device_of(self.params):
+            self._gradient[...] = self.grads
+            if self.clip is not None:
+                _clip(self._gradient, self.clip)
+            self._update(self._gradient, lr)
 
-    def _update(self, lr: float) -> None:
+    def _update(self, gradient: Array, lr: float) -> None:
+        """Change `params`; `gradient` may be overwritten."""
         raise NotImplementedError
-
-    def _clip_gradient(self, largest: float) -> None:
-        xp = namespace_of(self.grads)
-        norm = xp.sqrt(xp.matmul(self.grads, self.grads))
-        self.grads *= largest / xp.maximum(norm, largest)  # no question to the device: 1 where the norm is small enough
 
     def _add_slot(self, name: str) -> Array:
         self.slots[name] = zeros(self.params.shape, like=self.params)
@@ -98,20 +103,29 @@ class Optimizer:
 def _move_into_vector(places: list[tuple[dict[str, Array], str]]) -> Array:
     """Copy the arrays at `places` behind one another and put views of the copy in their places."""
     arrays = [holder[name] for holder, name in places]
-    xp = namespace_of(*arrays)
     vector = zeros((sum(a.size for a in arrays),), like=arrays[0])
     start = 0
-    for (holder, name), array in zip(places, arrays, strict=True):
-        part = vector[start : start + array.size]
-        part[...] = xp.reshape(array, (-1,))
-        holder[name] = xp.reshape(part, array.shape)
-        start += array.size
+    with on_device_of(vector):
+        xp = namespace_of(*arrays)
+        for (holder, name), array in zip(places, arrays, strict=True):
+            part = vector[start : start + array.size]
+            part[...] = xp.reshape(array, (-1,))
+            holder[name] = xp.reshape(part, array.shape)
+            start += array.size
     return vector
+
+
+def _clip(gradient: Array, largest: float) -> None:
+    xp = namespace_of(gradient)
+    norm = xp.sqrt(xp.matmul(gradient, gradient))
+    gradient *= largest / xp.maximum(norm, largest)  # no question to the device: 1 where the norm is small enough
 
 
 def _check_number(name: str, value: Any, low: float, below: float = math.inf) -> None:
     if not low <= value < below:
-        raise ValueError(f"optimiser: got {name} {value!r}; expected at least {low} and below {below}; change it")
+        raise ValueError(
+            f"optimiser: got {name} {value!r}; expected at least {low} and below {below}; choose a number in that range"
+        )
 
 
 class SGD(Optimizer):
@@ -154,8 +168,8 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
         self._add_slot("velocity")
 
-    def _update(self, lr: float) -> None:
-        gradient, velocity = self.grads, self.slots["velocity"]
+    def _update(self, gradient: Array, lr: float) -> None:
+        velocity = self.slots["velocity"]
         if self.weight_decay:
             decayed = gradient[: self._decayed]
             decayed += self.weight_decay * self.params[: self._decayed]
@@ -207,21 +221,21 @@ class Adam(Optimizer):
         self._add_slot("mean")
         self._add_slot("square")
 
-    def _update(self, lr: float) -> None:
-        self._decay(lr)
-        xp, (beta1, beta2) = namespace_of(self.grads), self.betas
+    def _update(self, gradient: Array, lr: float) -> None:
+        self._decay(gradient, lr)
+        xp, (beta1, beta2) = namespace_of(gradient), self.betas
         mean, square = self.slots["mean"], self.slots["square"]
         mean *= beta1
-        mean += (1.0 - beta1) * self.grads
+        mean += (1.0 - beta1) * gradient
         square *= beta2
-        square += (1.0 - beta2) * self.grads * self.grads
+        square += (1.0 - beta2) * gradient * gradient
         # Both means start at 0 and are too small by these factors at first.
         root = xp.sqrt(square) / math.sqrt(1.0 - beta2**self.steps) + self.eps
         self.params -= (lr / (1.0 - beta1**self.steps)) * mean / root
 
-    def _decay(self, lr: float) -> None:
+    def _decay(self, gradient: Array, lr: float) -> None:
         if self.weight_decay:
-            decayed = self.grads[: self._decayed]
+            decayed = gradient[: self._decayed]
             decayed += self.weight_decay * self.params[: self._decayed]
 
 
@@ -230,7 +244,8 @@ class AdamW(Adam):
     gradients are.
 
     Args:
-        model, betas, eps, weight_decay, clip: see `Adam`.
+        model, betas, eps, clip: see `Adam`.
+        weight_decay: see `Optimizer`; 0.01 unless told otherwise.
 
     Example:
         >>> from xlenet import Linear
@@ -244,6 +259,17 @@ class AdamW(Adam):
         I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization (2017), https://arxiv.org/abs/1711.05101
     """
 
-    def _decay(self, lr: float) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(model, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
+
+    def _decay(self, gradient: Array, lr: float) -> None:
         decayed = self.params[: self._decayed]
         decayed *= 1.0 - lr * self.weight_decay

@@ -10,12 +10,13 @@ from .schedules import SCHEDULES
 
 # Peak learning rates that suit, where none is given.
 LEARNING_RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.004, "adamw": 0.004}
+WEIGHT_DECAYS = {"sgd": 5e-4, "nesterov": 5e-4, "adam": 0.0, "adamw": 0.01}
+BATCH_SIZE = 64
 
 
 def training_options() -> argparse.ArgumentParser:
     """Return the parser of the training command."""
     rate, share, positive = number(0.0), number(0.0, below=1.0), number(0.0, above=True)
-    suited = ", ".join(f"{value:g} for {name}" for name, value in LEARNING_RATES.items())
     parser = argparse.ArgumentParser(
         prog="python -m xlenet.train",
         description="Train LeNet-5 with batch normalisation; leave model, figures and pictures in a folder.",
@@ -30,22 +31,33 @@ def training_options() -> argparse.ArgumentParser:
     )
     add("--data-dir", metavar="DIR", help="folder of the data (default: XLENET_DATA_DIR, else the user's cache folder)")
     add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
-    add("--batch-size", type=whole(1), default=64, metavar="N", help="default: 64")
+    add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")
     add("--train-size", type=whole(1), metavar="N", help="train on the first N images only")
     add("--optimizer", choices=list(LEARNING_RATES), default="nesterov", help="default: nesterov")
     add("--momentum", type=share, default=0.9, metavar="X", help="of sgd and nesterov (default: 0.9)")
-    add("--lr", type=positive, metavar="X", help=f"peak learning rate (default: {suited})")
+    add("--lr", type=positive, metavar="X", help=f"peak learning rate (default: {_each(LEARNING_RATES)})")
     add("--schedule", choices=list(SCHEDULES), default="one-cycle", help="default: one-cycle")
-    add("--weight-decay", type=rate, default=5e-4, metavar="X", help="of weights alone (default: 0.0005)")
+    add("--weight-decay", type=rate, metavar="X", help=f"of weights alone (default: {_each(WEIGHT_DECAYS)})")
     add("--clip", type=positive, metavar="X", help="largest norm of the gradient (default: any)")
+    add("--lowering", choices=["rows", "img2col"], default="rows", help="of the convolutions (default: rows)")
     add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
     add("--seed", type=whole(0), default=0, metavar="N", help="of first weights and order of images (default: 0)")
     add("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)")
-    add("--threads", type=whole(1), default=1, metavar="N", help="of NumPy's matrix products (default: 1)")
+    add(
+        "--threads",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="of NumPy's BLAS, where it can be told (default: 1)",
+    )
     add("--out", metavar="DIR", help="default: runs/<time>")
     add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
     return parser
+
+
+def _each(values: dict[str, float]) -> str:
+    return ", ".join(f"{value:g} for {name}" for name, value in values.items())
 
 
 def whole(at_least: int) -> Callable[[str], int]:

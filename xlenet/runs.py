@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -20,22 +21,52 @@ _FILES = ("config.json", "metrics.jsonl", "model.safetensors", "curves.png", "co
 
 
 def new_run_folder() -> Path:
-    """Return a folder name that says when the run began, such as ``runs/2026-01-31_12-00-00``."""
-    return Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    """Make a folder of this run's own that says when it began, such as ``runs/2026-01-31_12-00-00``.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    for number in itertools.count(1):
+        path = Path("runs") / (name if number == 1 else f"{name}_{number}")
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:  # another run began in the same second
+            continue
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    return path
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"run folder: got {str(path)!r} ({error.strerror}); expected a folder that can be written; choose another --out"
+    )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the files of our names in `folder` are an earlier run's, or there are none."""
+    if not any((folder / name).exists() for name in _FILES):
+        return True
+    try:
+        return "xlenet" in json.loads((folder / "config.json").read_bytes())["versions"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 class RunFolder:
     """Writes what a run leaves behind, as soon as it is known.
 
     Making one makes the folder, or empties it of an earlier run's files, so that what cannot be written is known before
-    the training and not after it.
+    the training and not after it. Files of the same names that are not an earlier run's are left alone.
 
     Args:
         path: the folder.
         config: everything that decides how the run goes, as JSON.
 
     Raises:
-        OutputError: the folder or a file in it cannot be written.
+        OutputError: the folder or a file in it cannot be written, or it holds somebody else's files.
     """
 
     def __init__(self, path: str | os.PathLike[str], config: dict[str, Any]) -> None:
@@ -43,13 +74,17 @@ class RunFolder:
         self.history: list[dict[str, Any]] = []
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in _FILES:
+            if not _is_ours(self.path):
+                raise OutputError(
+                    f"run folder: got {str(self.path)!r}, which holds files of the names {', '.join(_FILES)} that no "
+                    "run of xlenet has left; expected a new folder or an earlier run's; choose another --out"
+                )
+            for name in reversed(_FILES):  # config.json last: it says that the others are ours
                 (self.path / name).unlink(missing_ok=True)
+        except OutputError:
+            raise
         except OSError as error:
-            raise OutputError(
-                f"run folder: got {str(self.path)!r} ({error.strerror}); expected a folder that can be written; "
-                "choose another --out"
-            ) from error
+            raise _unwritable(self.path, error) from error
         write_bytes_atomically(
             self.path / "config.json", (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import io
 import os
 import platform
 import sys
@@ -20,7 +21,7 @@ from .data import Dataset, Images, load
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
-from .options import LEARNING_RATES, training_options
+from .options import BATCH_SIZE, LEARNING_RATES, WEIGHT_DECAYS, training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .training import Epoch, evaluate, fit
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, 6 diverged, 7 accuracy below
     --expect, 130 interrupted (after saving).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     options = training_options().parse_args(arguments)
     try:
         _check_extras()
@@ -49,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except MemoryError as error:
+        print(f"error: out of memory ({error}); try a smaller --batch-size than {options.batch_size}", file=sys.stderr)
+        return _UsageError.exit_code
     except BrokenPipeError:  # whoever read the output has gone, as in: ... | head -3
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -70,6 +77,7 @@ def _train(options: argparse.Namespace) -> int:
     backend = resolve_backend(options.backend) if options.backend else default_backend()
     with use_backend(backend), threadpool_limits(options.threads, user_api="blas"):
         dataset = _load(options)
+        _complete(options, dataset)
         train, test = _images(dataset, options)
         model = _model(dataset, options)
         config = _config(options, backend, dataset, train)
@@ -93,7 +101,7 @@ def _train(options: argparse.Namespace) -> int:
                 test,
                 epochs=options.epochs,
                 batch_size=options.batch_size,
-                lr=config["lr"],
+                lr=options.lr,
                 schedule=SCHEDULES[options.schedule],
                 seed=options.seed,
                 on_step=console.step,
@@ -101,7 +109,7 @@ def _train(options: argparse.Namespace) -> int:
                 should_stop=stopped,
             )
             run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
-        if len(history) < options.epochs:
+        if stopped():
             print(
                 f"interrupted after {len(history)} of {options.epochs} epochs; the model so far is in {run.path}",
                 file=sys.stderr,
@@ -136,16 +144,27 @@ def _load(options: argparse.Namespace) -> Dataset:
     return load("generated")
 
 
-def _images(dataset: Dataset, options: argparse.Namespace) -> tuple[Images, Images]:
+def _complete(options: argparse.Namespace, dataset: Dataset) -> None:
+    """Fill in what follows from the data and from the optimiser, where nothing else was said."""
     here = len(dataset.x_train)
-    size = here if options.train_size is None else options.train_size
-    if size > here:
-        raise _UsageError(f"--train-size: got {size}; expected at most {here}, which {dataset.name} has")
-    if options.batch_size > size:
+    if options.train_size is None:
+        options.train_size = here
+    if options.train_size > here:
+        raise _UsageError(f"--train-size: got {options.train_size}; expected at most {here}, which {dataset.name} has")
+    if options.batch_size is None:
+        options.batch_size = min(BATCH_SIZE, options.train_size)
+    if options.batch_size > options.train_size:
         raise _UsageError(
-            f"--batch-size: got {options.batch_size}; expected at most {size}, the number of training images"
+            f"--batch-size: got {options.batch_size}; expected at most {options.train_size}, the number of images"
         )
-    train = Images(dataset.x_train[:size], dataset.y_train[:size])
+    if options.lr is None:
+        options.lr = LEARNING_RATES[options.optimizer]
+    if options.weight_decay is None:
+        options.weight_decay = WEIGHT_DECAYS[options.optimizer]
+
+
+def _images(dataset: Dataset, options: argparse.Namespace) -> tuple[Images, Images]:
+    train = Images(dataset.x_train[: options.train_size], dataset.y_train[: options.train_size])
     return train, Images(dataset.x_test, dataset.y_test, train.normalization)
 
 
@@ -153,6 +172,7 @@ def _model(dataset: Dataset, options: argparse.Namespace) -> LeNet5:
     return LeNet5(
         dataset.x_train.shape[2],
         relu_after_conv3=options.relu_after_conv3,
+        lowering=options.lowering,
         channels=dataset.x_train.shape[1],
         classes=len(dataset.class_names),
         rng=options.seed,
@@ -184,7 +204,6 @@ def _config(options: argparse.Namespace, backend: Backend, dataset: Dataset, tra
     return chosen | {
         "data": dataset.name,
         "train_size": len(train),
-        "lr": LEARNING_RATES[options.optimizer] if options.lr is None else options.lr,
         "backend": f"{backend.name} {backend.xp.__version__}",
         "model": architecture,
         "versions": {"xlenet": __version__, "numpy": np.__version__, "python": platform.python_version()},

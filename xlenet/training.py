@@ -50,9 +50,8 @@ class Meter:
     """Loss and accuracy so far in an epoch, added up on the device, so that a step never waits for the host."""
 
     def __init__(self, like: Array) -> None:
-        self._sums = zeros(
-            (3,), like=like, dtype="float64"
-        )  # loss, right answers, steps before the first loss not finite
+        # Loss, right answers, and steps before the first whose loss was not finite.
+        self._sums = zeros((3,), like=like, dtype="float64")
         self.images = 0
 
     def add(self, loss: Array, logits: Array, labels: Array) -> None:
@@ -178,7 +177,9 @@ def fit(
             f"fit: got batch_size {batch_size} for {len(train)} images; expected no more than those; use a smaller one"
         )
     if not 0.0 < lr < math.inf:
-        raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.002 for Adam")
+        raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.004 for Adam")
+    if not optimizer.is_for(model):
+        raise ValueError("fit: got an optimizer that was made for another model; expected one for this; make a new one")
     _check_classes(model, train, test)
     loss, work = SoftmaxCrossEntropy(), Workspace()
     history: list[Epoch] = []
@@ -195,8 +196,11 @@ def fit(
             if step % _CHECK_EVERY == 0 or step == steps:
                 _check_finite(meter, step, epoch, lr)
         seconds = time.perf_counter() - began
+        _check_parameters(optimizer, epoch, lr)
         train_loss, train_accuracy, _ = meter.read()
         tested = evaluate(model, test) if test is not None else Evaluation(math.nan, math.nan, None)
+        if test is not None and not math.isfinite(tested.loss):
+            raise _diverged("a test loss that is not finite", f"after epoch {epoch}", lr)
         history.append(
             Epoch(
                 epoch,
@@ -257,12 +261,24 @@ def _check_classes(model: Layer, train: Images, test: Images | None) -> None:
 def _check_finite(meter: Meter, steps: int, epoch: int, lr: float) -> None:
     finite = meter.read()[2]
     if finite < steps:
-        raise DivergedError(
-            f"fit: got a loss that is not finite in step {finite + 1} of epoch {epoch} (peak learning rate {lr:g}); "
-            f"expected a finite one; try a learning rate of {lr / 10:g}, or clip the gradient"
-        )
+        raise _diverged("a loss that is not finite", f"in step {finite + 1} of epoch {epoch}", lr)
 
 
+def _check_parameters(optimizer: Optimizer, epoch: int, lr: float) -> None:
+    """A step too far in the wrong direction shows in the next step's loss; the last step of all has no next one."""
+    xp = namespace_of(optimizer.params)
+    if not bool(xp.isfinite(xp.sum(xp.abs(optimizer.params)))):
+        raise _diverged("parameters that are not finite", f"after epoch {epoch}", lr)
+
+
+def _diverged(what: str, when: str, lr: float) -> DivergedError:
+    return DivergedError(
+        f"fit: got {what} {when} (peak learning rate {lr:g}); expected finite numbers; "
+        f"try a learning rate of {lr / 10:g}, or clip the gradient"
+    )
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def evaluate(model: Layer, images: Images, *, batch_size: int = 500) -> Evaluation:
     """Measure loss and accuracy by the rules of evaluation; the model is left as it is.
 

@@ -34,7 +34,7 @@ class Workspace:
 
     def empty(self, shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
         """Lend an uninitialised C-contiguous array, as `xlenet.backend.empty` would make it."""
-        key = dtype or like.dtype
+        key = (type(like), like.device, dtype or like.dtype)
         buffers, k = self._buffers.setdefault(key, []), self._used.get(key, 0)
         size = math.prod(shape)
         if k == len(buffers):
@@ -59,6 +59,8 @@ def out_for(x: Array, work: Workspace | None, dtype: Any = None) -> Array | None
     choose.
     """
     if work is None:
+        return None
+    if x.ndim == 0:  # a single number has no batch, and nothing to save
         return None
     n, *rest = x.shape
     return batch_first(work.empty((*rest, n), like=x, dtype=dtype))

@@ -315,3 +315,12 @@ def test_a_dy_of_another_shape_is_refused(lib: Lib, shape: Any) -> None:
     _, cache = call(lib, (1, 2, 6, 6), 2)
     with pytest.raises(ValueError, match=message("maxpool2d", got=f"dy of shape {shape}", expected="(1, 2, 3, 3)")):
         maxpool2d.backward(lib.asarray(np.zeros(shape)), cache)
+
+
+def test_a_window_with_nan_gives_nan_and_loses_no_gradient(lib: Lib) -> None:
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    x[0, 0, 0, 1] = x[0, 0, 3, 3] = np.nan
+    y, cache = maxpool2d.forward(lib.asarray(x), 2)
+    np.testing.assert_array_equal(lib.to_numpy(y)[0, 0], [[np.nan, 7.0], [13.0, np.nan]])
+    dx = lib.to_numpy(maxpool2d.backward(lib.asarray(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])), cache))[0, 0]
+    assert [dx[:2, :2].sum(), dx[:2, 2:].sum(), dx[2:, :2].sum(), dx[2:, 2:].sum()] == [1.0, 2.0, 3.0, 4.0]

@@ -13,7 +13,7 @@ from tests.gradcheck import check_gradients
 from tests.layers.cases import Case, each_layer, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import gradients, parameters
-from xlenet import Layer
+from xlenet import Conv2D, Layer
 
 
 def draw_dy(rng: np.random.Generator, lib: Lib, y: Any, dtype: str = "float64") -> Any:
@@ -349,3 +349,14 @@ def assert_close(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray])
     assert list(actual) == list(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(actual[name], value, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_a_layer_of_another_library_says_how_to_move_it(numpy_lib: Lib, device_lib: Lib) -> None:
+    layer = Conv2D(1, 2, 3)
+    x = device_lib.asarray(np.zeros((1, 1, 4, 4)), "float32")
+    pattern = (
+        rf"Conv2D: got x of {device_lib.name} and weight of numpy; expected one library; .*\.to\('{device_lib.name}'\)"
+    )
+    for call in (layer, layer.infer):
+        with pytest.raises(TypeError, match=pattern):
+            call(x)

@@ -43,7 +43,7 @@ class Images:
         ((2, 1, 2, 2), 1.0, array([0, 1]))
     """
 
-    def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: str = "float32") -> None:
+    def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: Any = "float32") -> None:
         x, y = np.asarray(x), np.asarray(y)
         if x.dtype != np.uint8 or not np.issubdtype(y.dtype, np.integer):
             raise TypeError(

@@ -107,7 +107,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
     free = batch_first(new((c, *windows.out, n), like=y, work=work, dtype="bool"))  # whose winner has not been met yet
     free[...] = True
     for _, seen, pixels in positions(windows):
-        wins, still_free, target = x[pixels] == y[seen], free[seen], dx[pixels]
+        wins, still_free, target = ~(x[pixels] < y[seen]), free[seen], dx[pixels]  # not less: equal, or there is a NaN
         wins &= still_free
         still_free ^= wins
         target += xp.astype(wins, dy.dtype) * dy[seen]

@@ -5,14 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from ..backend import Array, Backend, default_backend, place, resolve_backend, to_device, to_host, zeros
+from ..backend import (
+    Array,
+    Backend,
+    copy,
+    default_backend,
+    library_of,
+    namespace_of,
+    on_device_of,
+    place,
+    resolve_backend,
+    to_device,
+    to_host,
+    zeros,
+)
 from ..workspace import Workspace
 
 
 class Layer:
     """A step of a network: `forward` and `backward`, and the arrays that outlive a batch.
 
-    A layer of one's own overrides `_forward` and `_backward` (and `_infer`, where evaluation has rules of its own).
+    A layer of one's own overrides `_forward` and `_backward` (and `_infer`, where evaluation has rules of its own),
+    adds parameters with `_add_parameter`, and hands their gradients to `_set_gradients`.
+
+    Example:
+        >>> import numpy as np
+        >>> class Scale(Layer):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self._add_parameter("weight", np.full(1, 3.0))
+        ...
+        ...     def _forward(self, x, work):
+        ...         return self.params["weight"] * x, x
+        ...
+        ...     def _backward(self, dy, cache, need_dx, work):
+        ...         self._set_gradients(weight=(dy * cache).sum(keepdims=True))
+        ...         return self.params["weight"] * dy if need_dx else None
+        >>> scale = Scale()
+        >>> scale(np.array([1.0, 2.0])), scale.backward(np.array([1.0, 1.0])), scale.grads["weight"]
+        (array([3., 6.]), array([3., 3.]), array([3.]))
 
     Attributes:
         params: what training changes, by PyTorch's names: ``weight``, ``bias``.
@@ -38,12 +69,13 @@ class Layer:
 
     def forward(self, x: Array, *, work: Workspace | None = None) -> Array:
         """Return the layer's result by the rules of its mode, and remember what `backward` needs."""
-        y, self._cache = self._forward(x, work)
+        with on_device_of(x):
+            self._check_library(x)
+            y, self._cache = self._forward(x, work)
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
-        """Return the gradient by the x of the last `forward`, put those by the parameters into `grads`, and forget
-        that x.
+        """Return the gradient by the x of the last `forward`, and put those by the parameters into `grads`.
 
         Args:
             dy: gradient of the loss by forward's result, of its shape.
@@ -57,7 +89,8 @@ class Layer:
             raise RuntimeError(
                 f"{self!r}: got backward without a forward before it; expected forward first; call the layer on x"
             )
-        dx = self._backward(dy, self._cache, need_dx, work)
+        with on_device_of(dy):
+            dx = self._backward(dy, self._cache, need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
         return dx
 
@@ -68,10 +101,20 @@ class Layer:
         self._cache = None
 
     def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
-        """Return the layer's result by the rules of evaluation, whatever the mode; store nothing. Safe in several
-        threads.
-        """
-        return self._infer(x, work)
+        """Return the result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
+        with on_device_of(x):
+            self._check_library(x)
+            return self._infer(x, work)
+
+    def _check_library(self, x: Array) -> None:
+        for name, array in self.params.items():
+            here, there = namespace_of(x), library_of(array)
+            if here is not there:
+                raise TypeError(
+                    f"{type(self).__name__}: got x of {here.__name__} and {name} of {there.__name__}; expected one "
+                    f"library; move the layer with .to({here.__name__!r}), or x with xlenet.to_device"
+                )
+            return  # a layer's arrays are of one library
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
         raise NotImplementedError
@@ -109,9 +152,7 @@ class Layer:
                 self.grads[name][...] = value
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        """Go over the layers that hold arrays, with their full names: this one, or in a `Sequential` those inside
-        it.
-        """
+        """Go over the layers that hold arrays, with their full names: this one, or those inside a `Sequential`."""
         yield prefix, self
 
     @property
@@ -157,7 +198,7 @@ class Layer:
             >>> {name: array.shape for name, array in Linear(3, 2).state_dict().items()}
             {'weight': (2, 3), 'bias': (2,)}
         """
-        return {name: to_device(to_host(array).copy(), like=array) for name, array in self._arrays()}
+        return {name: copy(array) for name, array in self._arrays()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> Self:
         """Overwrite all parameters and buffers, in place, with the arrays of `state`, of any library.
@@ -185,7 +226,8 @@ class Layer:
             name: to_host(given[name]).astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()
         }
         for name, array in mine.items():
-            array[...] = to_device(converted[name], like=array)
+            with on_device_of(array):
+                array[...] = to_device(converted[name], like=array)
         return self
 
     def _arrays(self) -> Iterator[tuple[str, Array]]:

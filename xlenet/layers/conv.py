@@ -51,7 +51,7 @@ class Conv2D(Layer):
         requires_grad: bool = True,
         lowering: str = "rows",
         rng: Any = None,
-        dtype: str = "float32",
+        dtype: Any = "float32",
     ) -> None:
         super().__init__(requires_grad=requires_grad)
         self.kernel = pair("Conv2D", "kernel", kernel, 1)
@@ -83,4 +83,5 @@ class Conv2D(Layer):
     def _describe(self) -> str:
         bias = "" if "bias" in self.params else ", bias=False"
         sizes = f"{self.in_channels}, {self.out_channels}, {self.kernel}"
-        return f"{sizes}, stride={self.stride}, padding={self.padding!r}{bias}"
+        lowering = "" if self.lowering == "rows" else f", lowering={self.lowering!r}"
+        return f"{sizes}, stride={self.stride}, padding={self.padding!r}{bias}{lowering}"

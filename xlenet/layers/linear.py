@@ -37,7 +37,7 @@ class Linear(Layer):
         *,
         requires_grad: bool = True,
         rng: Any = None,
-        dtype: str = "float32",
+        dtype: Any = "float32",
     ) -> None:
         super().__init__(requires_grad=requires_grad)
         self.in_features = integer("Linear", "in_features", in_features, 1)

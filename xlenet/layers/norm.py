@@ -42,7 +42,7 @@ class BatchNorm(Layer):
         eps: float = 1e-5,
         *,
         requires_grad: bool = True,
-        dtype: str = "float32",
+        dtype: Any = "float32",
     ) -> None:
         super().__init__(requires_grad=requires_grad)
         self.channels = integer("BatchNorm", "channels", channels, 1)
