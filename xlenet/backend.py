@@ -263,14 +263,12 @@ def synchronize(like: Array) -> None:
 
 
 def empty(shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
-    """Return an uninitialised array in the library, on the device and (unless `dtype` says otherwise) of the type of
-    `like`.
-    """
+    """Return an uninitialised array beside `like`, and of its type unless `dtype` says otherwise."""
     return _new("empty", shape, like, dtype)
 
 
 def zeros(shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
-    """Return zeros in the library, on the device and (unless `dtype` says otherwise) of the type of `like`."""
+    """Return zeros beside `like`, and of its type unless `dtype` says otherwise."""
     return _new("zeros", shape, like, dtype)
 
 

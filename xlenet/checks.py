@@ -63,9 +63,11 @@ def integer(operation: str, name: str, value: Any, at_least: int) -> int:
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{operation}: got {name} {value!r}; expected a whole number; pass an int") from None
+        raise TypeError(
+            f"{operation}: got {name} {value!r}; expected a whole number from {at_least} up; pass an int"
+        ) from None
     if number < at_least:
-        raise ValueError(f"{operation}: got {name} {value!r}; expected at least {at_least}; change it")
+        raise ValueError(f"{operation}: got {name} {value!r}; expected at least {at_least}; pass a larger one")
     return number
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 
 def generator(rng: Any = None) -> np.random.Generator:
-    """Return `rng` itself where it is a generator, else a new one with `rng` as its seed (None: a seed of the
-    system's).
+    """Return `rng` itself where it is a generator, else a new one with the seed `rng`; None draws a seed.
 
     Example:
         >>> generator(0).integers(10, size=3)

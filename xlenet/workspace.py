@@ -55,9 +55,7 @@ def new(shape: tuple[int, ...], *, like: Array, work: Workspace | None, dtype: A
 
 
 def out_for(x: Array, work: Workspace | None, dtype: Any = None) -> Array | None:
-    """Return where an element-wise result of the shape of `x` shall go: a batch-last loan, or None to let the library
-    choose.
-    """
+    """Return where an element-wise result as large as `x` shall go: a batch-last loan, or None: the library chooses."""
     if work is None:
         return None
     if x.ndim == 0:  # a single number has no batch, and nothing to save

@@ -6,16 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xlenet.data.dataset import Dataset
-from xlenet.data.generated import generated_digits
-from xlenet.data.idx import parse_idx, read_idx
-from xlenet.data.images import Images, Normalization
-from xlenet.data.location import default_data_dir
-from xlenet.data.mnist import load_mnist
-from xlenet.data.registry import SOURCES
+from .dataset import Dataset
+from .generated import generated_digits
+from .idx import parse_idx, read_idx
+from .images import Images, Normalization
+from .location import default_data_dir
+from .mnist import load_mnist
+from .registry import SOURCES
 
 if TYPE_CHECKING:
-    from xlenet.data.download import Progress
+    from .download import Progress
 
 __all__ = [
     "Dataset",

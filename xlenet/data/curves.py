@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xlenet.backend import Array
-from xlenet.data.strokes import PATHS
+from ..backend import Array
+from .strokes import PATHS
 
 _FINE = 200  # steps between two points of a path when its length is measured
 

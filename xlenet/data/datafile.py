@@ -6,9 +6,9 @@ import hashlib
 import math
 from typing import NamedTuple
 
-from xlenet.backend import Array
-from xlenet.data.idx import is_packed, packed_limit, parse_idx, unpack
-from xlenet.errors import DataError
+from ..backend import Array
+from ..errors import DataError
+from .idx import is_packed, packed_limit, parse_idx, unpack
 
 
 class DataFile(NamedTuple):

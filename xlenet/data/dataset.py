@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xlenet.backend import Array
+from ..backend import Array
 
 
 class Dataset(NamedTuple):

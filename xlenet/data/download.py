@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from http.client import HTTPResponse
 from typing import Any
 
-from xlenet.backend import Array
-from xlenet.errors import DataError
+from ..backend import Array
+from ..errors import DataError
 
 # Called with the file's name, the bytes received so far, and the bytes in all where the server has told.
 Progress = Callable[[str, int, int | None], None]

@@ -23,9 +23,10 @@ import math
 
 import numpy as np
 
-from xlenet.backend import Array
-from xlenet.data.curves import all_ways
-from xlenet.data.dataset import Dataset
+from ..backend import Array
+from ..checks import integer
+from .curves import all_ways
+from .dataset import Dataset
 
 SIZE = 28  # height and width of an image, pixels
 BOX = 20.0  # longer side of a digit, pixels
@@ -76,18 +77,10 @@ def generated_digits(n_train: int = 60_000, n_test: int = 10_000, seed: int = 0)
         ((100, 1, 28, 28), (10,))
     """
     for name, value, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0)):
-        _check_integer(name, value, least)
+        integer("generated_digits", name, value, least)
     x_train, y_train = _draw_split(n_train, seed, split=0)
     x_test, y_test = _draw_split(n_test, seed, split=1)
     return Dataset("generated", x_train, y_train, x_test, y_test, tuple("0123456789"))
-
-
-def _check_integer(name: str, value: int, least: int) -> None:
-    wish = f"expected an integer of at least {least}; pass another {name}"
-    if not isinstance(value, (int, np.integer)):
-        raise TypeError(f"generated_digits: got {name}={value!r}; {wish}")
-    if value < least:
-        raise ValueError(f"generated_digits: got {name}={value}; {wish}")
 
 
 def _draw_split(count: int, seed: int, split: int) -> tuple[Array, Array]:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xlenet.backend import Array
-from xlenet.errors import DataError, DataNotFoundError
+from ..backend import Array
+from ..errors import DataError, DataNotFoundError
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 64  # of a NumPy array

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from xlenet.errors import DataNotFoundError
+from ..errors import DataNotFoundError
 
 
 def default_data_dir() -> Path:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlenet.backend import Array
-from xlenet.data.datafile import DataFile, verified_array
-from xlenet.data.dataset import Dataset
-from xlenet.data.idx import is_packed, read_at_most
-from xlenet.data.location import default_data_dir, places
-from xlenet.data.registry import MNIST, SOURCES, Source
-from xlenet.errors import DataError, DataNotFoundError, OutputError
-from xlenet.files import write_bytes_atomically
+from ..backend import Array
+from ..errors import DataError, DataNotFoundError, OutputError
+from ..files import write_bytes_atomically
+from .datafile import DataFile, verified_array
+from .dataset import Dataset
+from .idx import is_packed, read_at_most
+from .location import default_data_dir, places
+from .registry import MNIST, SOURCES, Source
 
 if TYPE_CHECKING:
-    from xlenet.data.download import Progress
+    from .download import Progress
 
 
 def load_mnist(
@@ -111,7 +111,7 @@ def _download(
     folder: Path, source: Source, file: DataFile, *, mirrors: list[str], timeout: float, progress: Progress | None
 ) -> Array:
     # Imported when needed: urllib and the TLS library behind it slow down a start that downloads nothing.
-    from xlenet.data.download import MirrorError, fetch_from_mirrors
+    from .download import MirrorError, fetch_from_mirrors
 
     name = f"{file.name}.gz"
     check = partial(verified_array, file=file, require_sha256=True)

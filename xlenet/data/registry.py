@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xlenet.data.datafile import DataFile
+from .datafile import DataFile
 
 
 class Source(NamedTuple):

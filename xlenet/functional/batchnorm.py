@@ -209,7 +209,7 @@ def _images(rows: Array, shape: tuple[int, ...], xp: Any) -> Array:
 
 
 def _dot_rows(a: Array, b: Array, xp: Any) -> Array:
-    """(C, M), (C, M) -> (C,): the sum of the products in each row. (CuPy has no vecdot; this is as fast.)"""
+    """(C, M), (C, M) -> (C,): the sum of the products in each row. (CuPy has no vecdot.)"""
     return xp.matmul(a[:, None, :], b[:, :, None])[:, 0, 0]
 
 

@@ -224,8 +224,7 @@ def col2img(
 def unfold(x: Array, windows: Windows, work: Workspace | None) -> Array:
     """Copy every window of `x` into a column: `img2col` transposed and with the batch innermost, (C*KH*KW, OH*OW*N).
 
-    This is the lowering that the convolution uses: each of its KH*KW copies moves runs of N numbers, and the product
-        with a
+    This is the lowering that `conv2d` uses: each of its KH*KW copies moves runs of N numbers, and the product with a
     weight needs no transposition on either side.
     """
     xp = namespace_of(x)
