@@ -64,7 +64,7 @@ class Meter:
         finite += xp.astype(xp.isfinite(total), xp.float64)  # a sum once infinite or NaN stays so
 
     def read(self) -> tuple[float, float, int]:
-        """Return mean loss, accuracy, and how many steps came before a loss that was not finite. Waits for the device."""
+        """Return mean loss, accuracy, and how many steps came before a loss not finite. Waits for the device."""
         loss, right, finite = to_host(self._sums).tolist()
         return loss / self.images, right / self.images, int(finite)
 
