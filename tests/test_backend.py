@@ -313,7 +313,7 @@ def test_the_real_cupy_without_a_gpu_explains_itself(cupy_wheel: Any, caplog: py
 
 
 def test_the_arrays_of_the_real_cupy_are_known_by_their_type(cupy_wheel: Any) -> None:
-    assert backend._namespace_of_type(cupy_wheel.ndarray) is cupy_wheel
+    assert backend.libraries._namespace_of_type(cupy_wheel.ndarray) is cupy_wheel
 
 
 # ==== a made-up CuPy: what is done for its sake, on machines that have no GPU ====
@@ -383,9 +383,9 @@ def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice, get_current_stream=lambda: stream)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    backend._namespace_of_type.cache_clear()
+    backend.libraries._namespace_of_type.cache_clear()
     yield cupy
-    backend._namespace_of_type.cache_clear()
+    backend.libraries._namespace_of_type.cache_clear()
 
 
 def test_cupy_that_works_is_used_and_auto_says_nothing(fake_cupy: Any, caplog: pytest.LogCaptureFixture) -> None:

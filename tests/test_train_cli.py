@@ -538,7 +538,7 @@ def test_threads_are_those_of_the_run_and_given_back(tiny: Any, out: Path, monke
 
 def test_the_backend_is_not_left_behind(tiny: Any, out: Path) -> None:
     assert quick(out, "--backend", "numpy") == 0
-    assert backend._chosen.get() is None
+    assert backend.choice._chosen.get() is None
 
 
 def test_5_where_nothing_can_be_written(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

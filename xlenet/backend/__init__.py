@@ -1,0 +1,48 @@
+"""Which array library computes: the only place that knows which ones exist.
+
+The mathematics asks the arrays (`namespace_of`); whoever makes new arrays asks `default_namespace`: the innermost
+``with use_backend(...)``, else the environment variable ``XLENET_BACKEND``, else NumPy. ``xp`` is always the library's
+own module, never a wrapper. Bytes cross between host and device in `to_host` and `to_device` (and `place`, which it is
+made of), and nowhere else.
+"""
+
+from .choice import Backend, default_backend, default_namespace, resolve_backend, use_backend
+from .libraries import Array, Namespace, library_of, namespace_of, on_device_of, synchronize
+from .memory import (
+    arange,
+    batch_first,
+    batch_last,
+    copy,
+    empty,
+    empty_batch_last,
+    into,
+    place,
+    to_device,
+    to_host,
+    zeros,
+)
+
+__all__ = [
+    "Array",
+    "Backend",
+    "Namespace",
+    "arange",
+    "batch_first",
+    "batch_last",
+    "copy",
+    "default_backend",
+    "default_namespace",
+    "empty",
+    "empty_batch_last",
+    "into",
+    "library_of",
+    "namespace_of",
+    "on_device_of",
+    "place",
+    "resolve_backend",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "use_backend",
+    "zeros",
+]

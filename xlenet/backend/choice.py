@@ -1,0 +1,165 @@
+"""The library and the device for new arrays: chosen by name, in code or in the environment, and known to work."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from ..errors import BackendError
+from .libraries import LIBRARIES, Namespace
+
+_logger = logging.getLogger("xlenet")
+
+
+class Backend(NamedTuple):
+    """A library and one of its devices, as in ``cupy:1``; None is the device that is current."""
+
+    xp: Namespace
+    device: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that `resolve_backend` takes."""
+        return str(self.xp.__name__) if self.device is None else f"{self.xp.__name__}:{self.device}"
+
+
+_chosen: ContextVar[Backend | None] = ContextVar("xlenet_backend", default=None)
+
+
+def default_namespace() -> Namespace:
+    """Return the library in which new parameters are made: `use_backend`, else ``XLENET_BACKEND``, else NumPy."""
+    return default_backend().xp
+
+
+def default_backend() -> Backend:
+    """Return the library and device in which new parameters are made."""
+    return _chosen.get() or resolve_backend(os.environ.get("XLENET_BACKEND") or "numpy")
+
+
+@contextlib.contextmanager
+def use_backend(name: str | Backend | Namespace) -> Iterator[Namespace]:
+    """Make new arrays with the library `name` inside the ``with`` block, and make its device current.
+
+    Args:
+        name: ``numpy``, ``cupy``, ``cupy:1`` (the second GPU), ``auto`` (CuPy where it works, else NumPy); or a module.
+
+    Raises:
+        BackendError: the library cannot be used here. Only ``auto`` ever falls back to another one.
+
+    Example:
+        >>> with use_backend("numpy") as xp:
+        ...     xp.__name__
+        'numpy'
+    """
+    backend = name if isinstance(name, Backend) else resolve_backend(name)
+    token = _chosen.set(backend)
+    try:
+        with current(backend):
+            yield backend.xp
+    finally:
+        _chosen.reset(token)
+
+
+@functools.cache  # asking the driver takes milliseconds, and a fallback is reported once
+def resolve_backend(name: str) -> Backend:
+    """Turn a name such as ``cupy:1`` into a `Backend` that is known to work.
+
+    Raises:
+        BackendError: no such library, no such device, or the library does not work here; the message says what to do.
+    """
+    library, _, index = str(getattr(name, "__name__", name)).strip().lower().partition(":")
+    if library == "auto" and not index:
+        return _first_that_works()
+    if library not in LIBRARIES or (index and not index.isdecimal()) or (library == "numpy" and index not in ("", "0")):
+        near = difflib.get_close_matches(library, ("numpy", "cupy", "auto"), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "choose one of these"
+        raise BackendError(f"backend: got {name!r}; expected numpy, cupy, cupy:<device number> or auto; {hint}")
+    backend = Backend(_import(library), int(index) if index and library != "numpy" else None)
+    if library == "cupy":
+        _check_version(backend.xp)
+        _check_devices(backend)
+        _check_computes(backend)
+    return backend
+
+
+def _first_that_works() -> Backend:
+    try:
+        return resolve_backend("cupy")
+    except BackendError as reason:
+        _logger.warning("backend auto uses NumPy: %s", reason)
+        return resolve_backend("numpy")
+
+
+def _import(library: str) -> Namespace:
+    try:
+        return importlib.import_module(library)
+    except Exception as error:  # a package that does not fit its dependencies fails in ways of its own
+        absent = isinstance(error, ModuleNotFoundError) and error.name == library
+        came = "no such package installed" if absent else f"a package that does not import ({error})"
+        cure = (
+            'pip install "xlenet[cuda13]" (or cuda12, after the driver)'
+            if library == "cupy"
+            else f"pip install {library}"
+        )
+        raise BackendError(f"backend {library}: got {came}; expected a working {library}; {cure}") from error
+
+
+def _check_version(cupy: Namespace) -> None:
+    if int(cupy.__version__.partition(".")[0]) < 14:
+        raise BackendError(
+            f"backend cupy: got CuPy {cupy.__version__}; expected 14 or later, which has the array API's names; "
+            'pip install "xlenet[cuda13]" (or cuda12, after the driver)'
+        )
+
+
+def _check_devices(backend: Backend) -> None:
+    """CuPy imports without a driver and fails later, in words that help nobody: ask now."""
+    runtime = backend.xp.cuda.runtime
+    try:
+        if runtime.driverGetVersion() == 0:
+            raise BackendError(
+                "backend cupy: got no NVIDIA driver on this machine; expected one, and a GPU; "
+                "install the driver (nvidia-smi then shows the GPU), or choose --backend numpy"
+            )
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise BackendError(
+            f"backend cupy: got {error}; expected a usable NVIDIA GPU; check that nvidia-smi lists one and that its "
+            "CUDA version is not older than the CuPy wheel's, or choose --backend numpy"
+        ) from error
+    if (backend.device or 0) >= count:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        wanted = f"a number below {count}; choose another device" if count else "a visible GPU; make one visible"
+        raise BackendError(
+            f"backend {backend.name}: got device {backend.device or 0} of {count} (CUDA_VISIBLE_DEVICES: {visible}); "
+            f"expected {wanted}, or --backend numpy"
+        )
+
+
+def _check_computes(backend: Backend) -> None:
+    """A wheel without CUDA's libraries imports, counts devices, and fails in its first kernel: run two now."""
+    xp = backend.xp
+    try:
+        with current(backend):
+            ones = xp.ones((2, 2), dtype=xp.float32)
+            xp.matmul(ones + ones, ones).get()
+    except Exception as error:  # of CuPy, of the driver, or of a library that is not there
+        raise BackendError(
+            f"backend {backend.name}: got {type(error).__name__} in a first computation ({error}); expected CUDA's "
+            'libraries and free memory; pip install "xlenet[cuda13]" (or cuda12, after the driver), or --backend numpy'
+        ) from error
+
+
+def current(backend: Backend) -> contextlib.AbstractContextManager[Any]:
+    """Make the device of `backend` the current one inside a ``with`` block."""
+    if backend.xp.__name__ == "cupy" and backend.device is not None:
+        device: contextlib.AbstractContextManager[Any] = backend.xp.cuda.Device(backend.device)
+        return device
+    return contextlib.nullcontext()

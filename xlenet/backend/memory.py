@@ -1,0 +1,127 @@
+"""New arrays, results put into arrays that are there, and the way between host and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .choice import Backend, current, default_backend
+from .libraries import Array, library_of, on_device_of
+
+# ==== new arrays ====
+
+
+def empty(shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
+    """Return an uninitialised array beside `like`, and of its type unless `dtype` says otherwise."""
+    return _new("empty", shape, like, dtype)
+
+
+def zeros(shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
+    """Return zeros beside `like`, and of its type unless `dtype` says otherwise."""
+    return _new("zeros", shape, like, dtype)
+
+
+def arange(stop: int, *, like: Array) -> Array:
+    """Return the int64 numbers 0 ... stop - 1 in the library and on the device of `like`."""
+    return _new("arange", stop, like, "int64")
+
+
+def _new(function: str, what: Any, like: Array, dtype: Any) -> Array:
+    xp = library_of(like)
+    dtype = like.dtype if dtype is None else getattr(xp, dtype) if isinstance(dtype, str) else dtype
+    if xp.__name__ == "array_api_strict":
+        return getattr(xp, function)(what, dtype=dtype, device=like.device)
+    with on_device_of(like):
+        return getattr(xp, function)(what, dtype=dtype)
+
+
+def empty_batch_last(shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
+    """Return an uninitialised (N, ...) array that lies in memory with N innermost: (C, H, W, N) for an (N, C, H, W).
+
+    Slices of it are then runs of N contiguous numbers, which is what makes windows cheap to copy.
+
+    Example:
+        >>> import numpy as np
+        >>> a = empty_batch_last((8, 3, 5, 5), like=np.zeros(1, np.float32))
+        >>> a.shape, a.strides
+        ((8, 3, 5, 5), (4, 800, 160, 32))
+    """
+    n, *rest = shape
+    return batch_first(empty((*rest, n), like=like, dtype=dtype))
+
+
+def batch_first(x: Array) -> Array:
+    """View an array whose last axis is the batch with the batch as its first axis."""
+    return library_of(x).permute_dims(x, (x.ndim - 1, *range(x.ndim - 1)))
+
+
+def batch_last(x: Array) -> Array:
+    """View an array whose first axis is the batch with the batch as its last axis."""
+    return library_of(x).permute_dims(x, (*range(1, x.ndim), 0))
+
+
+def into(out: Array | None, function: Callable[..., Array], *args: Any) -> Array:
+    """Return ``function(*args)``, written into `out` where one is given.
+
+    ``out=`` is not part of the array API standard: a library without it computes first and copies then.
+    """
+    if out is None:
+        return function(*args)
+    if library_of(out).__name__ == "array_api_strict":
+        out[...] = function(*args)
+        return out
+    return function(*args, out=out)
+
+
+def copy(x: Array) -> Array:
+    """Return a copy of `x` beside it."""
+    xp = library_of(x)
+    with on_device_of(x):
+        return xp.astype(x, x.dtype, copy=True)
+
+
+# ==== between host and device ====
+
+
+def to_host(x: Array) -> Any:
+    """Return `x` as a NumPy array: itself where it is one, else a copy fetched from its device.
+
+    Example:
+        >>> import numpy as np
+        >>> to_host(np.arange(3))
+        array([0, 1, 2])
+    """
+    xp = library_of(x)
+    if xp.__name__ == "cupy":
+        return x.get()
+    if xp.__name__ == "array_api_strict":
+        return np.array(x.to_device(xp.Device("CPU_DEVICE")))
+    return np.asarray(x)
+
+
+def to_device(x: Any, *, like: Array | None = None) -> Array:
+    """Return the host array `x` as an array beside `like`, or, without `like`, of the default backend.
+
+    Example:
+        >>> import numpy as np
+        >>> to_device(np.arange(3), like=np.zeros(1))
+        array([0, 1, 2])
+    """
+    if like is None:
+        return place(x, default_backend())
+    xp = library_of(like)
+    if xp.__name__ == "array_api_strict":
+        return xp.asarray(np.asarray(x), device=like.device)
+    with on_device_of(like):
+        return xp.asarray(x)
+
+
+def place(x: Any, backend: Backend) -> Array:
+    """Return the host array `x` as an array of `backend`."""
+    if backend.xp.__name__ == "array_api_strict":
+        device = backend.xp.Device(f"device{backend.device}" if backend.device else "CPU_DEVICE")
+        return backend.xp.asarray(np.asarray(x), device=device)
+    with current(backend):
+        return backend.xp.asarray(x)
