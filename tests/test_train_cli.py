@@ -25,6 +25,8 @@ from xlenet import LeNet5, backend, runs, train
 from xlenet.checkpoint import load_model
 from xlenet.console import interruptible
 from xlenet.data import generated_digits, registry
+from xlenet.errors import OutputError
+from xlenet.training import Epoch
 
 ROOT = Path(__file__).parent.parent
 FILES = ["config.json", "confusion.png", "curves.png", "metrics.jsonl", "model.safetensors"]
@@ -709,6 +711,27 @@ def test_130_for_a_real_ctrl_c(out: Path) -> None:
     LeNet5().load_state_dict(load_model(out / "model.safetensors")[0])
 
 
+def test_a_folder_taken_over_by_another_run_is_left_to_it(out: Path) -> None:
+    first = runs.RunFolder(out, {"seed": 0, "versions": {"xlenet": "1"}})
+    second = runs.RunFolder(out, {"seed": 1, "versions": {"xlenet": "1"}})
+    epoch = Epoch(1, 0.1, 0.2, 0.9, 0.3, 0.8, 1.0, 10.0)
+    second.add_epoch(epoch)
+    with pytest.raises(OutputError, match="another run has taken over"):
+        first.add_epoch(epoch)
+    assert len(lines(out)) == 1
+
+
+@pytest.mark.parametrize("option", ["--out", "--data-dir", "--backend"])
+def test_2_for_an_empty_text(tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert quick(out, option, "") == 2
+    assert "empty" in capsys.readouterr().err
+
+
+def test_more_threads_than_cores_are_not_asked_for(tiny: Any, out: Path) -> None:
+    assert quick(out, "--threads", 10**9) == 0
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["threads"] == os.cpu_count()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a closed pipe is another error elsewhere")
 def test_whoever_stops_reading_gets_no_traceback(out: Path) -> None:
     """As in ``... | head -1``."""
@@ -724,9 +747,11 @@ def test_whoever_stops_reading_gets_no_traceback(out: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         error = process.stderr.read()
-        assert process.wait(60) == 1
+        assert process.wait(60) == 0
     assert "Traceback" not in error
     assert "Exception ignored" not in error
+    assert "standard output cannot be written" in error
+    assert names(out) == FILES, "what was asked for is there all the same"
 
 
 @pytest.mark.parametrize(

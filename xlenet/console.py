@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -29,17 +30,28 @@ class Console:
         from tqdm import tqdm
 
         self._epochs, self._quiet, self._seen, self._looked = epochs, quiet, 0, time.monotonic()
-        # disable=None: on a terminal only, never into a log file.
         self._bar = tqdm(
-            total=images, unit=" images", unit_scale=True, leave=False, dynamic_ncols=True, disable=quiet or None
+            total=images,
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            dynamic_ncols=True,
+            disable=_no_bar(quiet),
+            bar_format="{desc} {percentage:3.0f}%|{bar:10}| {remaining} left, {rate_noinv_fmt}{postfix}",
         )
 
     def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        if not self._quiet:
-            self._bar.clear()
+        """Print a line above the bar. A reader who has gone, or a full disk behind a log, does not stop the run."""
+        if self._quiet:
+            return
+        self._bar.clear()
+        try:
             print(line, flush=True)
-            self._bar.refresh()
+        except OSError as error:
+            self._quiet = True
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for the rest of the process)
+            print(f"note: standard output cannot be written ({error.strerror}); going on without", file=sys.stderr)
+        self._bar.refresh()
 
     def step(self, progress: Progress) -> None:
         """Move the bar, a few times a second: loss and accuracy of this epoch, images per second, time left."""
@@ -49,7 +61,7 @@ class Console:
         self._looked = now
         loss, accuracy, _ = progress.meter.read()
         self._bar.set_description_str(f"epoch {progress.epoch}/{self._epochs}", refresh=False)
-        self._bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.2%} right", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.2%}", refresh=False)
         self._bar.update(self._seen + progress.meter.images - self._bar.n)
 
     def epoch(self, epoch: Epoch, images: int) -> None:
@@ -60,6 +72,11 @@ class Console:
     def close(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+def _no_bar(quiet: bool) -> bool | None:
+    """Whether to show no bar at all; None: only on a terminal, never in a log file."""
+    return True if quiet or sys.stderr is None else None
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
@@ -92,7 +109,7 @@ class DownloadBar:
         from tqdm import tqdm
 
         if name not in self._bars:
-            self._bars[name] = tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=self._quiet or None)
+            self._bars[name] = tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=_no_bar(self._quiet))
         bar = self._bars[name]
         bar.total = total
         bar.update(received - bar.n)

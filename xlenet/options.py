@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 
 from .schedules import SCHEDULES
@@ -29,7 +30,12 @@ def training_options() -> argparse.ArgumentParser:
         choices=["mnist", "fashion-mnist", "generated"],
         help="default: mnist, else generated",
     )
-    add("--data-dir", metavar="DIR", help="folder of the data (default: XLENET_DATA_DIR, else the user's cache folder)")
+    add(
+        "--data-dir",
+        type=path,
+        metavar="DIR",
+        help="folder of the data (default: XLENET_DATA_DIR, else the cache folder)",
+    )
     add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
     add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")
     add("--train-size", type=whole(1), metavar="N", help="train on the first N images only")
@@ -50,7 +56,7 @@ def training_options() -> argparse.ArgumentParser:
         metavar="N",
         help="of NumPy's BLAS, where it can be told (default: 1)",
     )
-    add("--out", metavar="DIR", help="default: runs/<time>")
+    add("--out", type=path, metavar="DIR", help="default: runs/<time>")
     add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
     return parser
@@ -58,6 +64,13 @@ def training_options() -> argparse.ArgumentParser:
 
 def _each(values: dict[str, float]) -> str:
     return ", ".join(f"{value:g} for {name}" for name, value in values.items())
+
+
+def path(text: str) -> str:
+    """Read a path; ``~`` is the user's home folder. An empty one is most likely a shell variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("got an empty text; expected a path")
+    return os.path.expanduser(text)
 
 
 def whole(at_least: int) -> Callable[[str], int]:

@@ -51,7 +51,7 @@ def _is_ours(folder: Path) -> bool:
         return True
     try:
         return "xlenet" in json.loads((folder / "config.json").read_bytes())["versions"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
@@ -85,23 +85,37 @@ class RunFolder:
             raise
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        write_bytes_atomically(
-            self.path / "config.json", (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
-        )
+        self._config = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+        write_bytes_atomically(self.path / "config.json", self._config)
         write_bytes_atomically(self.path / "metrics.jsonl", b"")
+
+    def _check_still_ours(self) -> None:
+        """Another run that began in the same folder has put its own configuration there."""
+        try:
+            taken = (self.path / "config.json").read_bytes() != self._config
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        if taken:
+            raise OutputError(
+                f"run folder: got {str(self.path)!r}, which another run has taken over meanwhile; expected it to be "
+                "this run's alone; give each run its own --out"
+            )
 
     def add_epoch(self, epoch: Epoch) -> None:
         """Add a line to metrics.jsonl."""
+        self._check_still_ours()
         self.history.append(epoch._asdict())
         lines = "".join(json.dumps(record) + "\n" for record in self.history)
         write_bytes_atomically(self.path / "metrics.jsonl", lines.encode())
 
     def save_model(self, model: Layer, about: dict[str, Any]) -> None:
         """Write model.safetensors."""
+        self._check_still_ours()
         save_model(self.path / "model.safetensors", model, about)
 
     def draw(self, labels: Any, predictions: Any, class_names: tuple[str, ...], title: str) -> None:
         """Draw curves.png and confusion.png."""
+        self._check_still_ours()
         plot_curves(self.history, self.path / "curves.png", title=title)
         matrix = confusion_matrix(labels, predictions, len(class_names))
         plot_confusion(matrix, class_names, self.path / "confusion.png", title=title)

@@ -26,6 +26,7 @@ from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .training import Epoch, evaluate, fit
 
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
 
@@ -56,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         print(f"error: out of memory ({error}); try a smaller --batch-size than {options.batch_size}", file=sys.stderr)
         return _UsageError.exit_code
-    except BrokenPipeError:  # whoever read the output has gone, as in: ... | head -3
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _check_extras() -> None:
@@ -74,6 +72,9 @@ def _check_extras() -> None:
 def _train(options: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_limits
 
+    options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
+    if options.backend == "":
+        raise _UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
     backend = resolve_backend(options.backend) if options.backend else default_backend()
     with use_backend(backend), threadpool_limits(options.threads, user_api="blas"):
         dataset = _load(options)
@@ -116,8 +117,8 @@ def _train(options: argparse.Namespace) -> int:
             )
             return INTERRUPTED
         accuracy = history[-1].test_accuracy
-        predictions = evaluate(model, test).predictions
-        run.draw(dataset.y_test, predictions, dataset.class_names, f"LeNet-5 on {dataset.name}")
+        title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
+        run.draw(dataset.y_test, evaluate(model, test).predictions, dataset.class_names, title)
         console.say(
             f"test accuracy {accuracy:.2%} on {len(test):,} images; model, curves and confusion matrix in {run.path}"
         )

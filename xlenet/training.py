@@ -170,6 +170,7 @@ def fit(
         1.0
     """
     epochs, batch_size = integer("fit", "epochs", epochs, 1), integer("fit", "batch_size", batch_size, 1)
+    seed = integer("fit", "seed", seed, 0)
     if batch_size > len(train):
         raise ValueError(
             f"fit: got batch_size {batch_size} for {len(train)} images; expected no more than those; use a smaller one"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import Any
 
@@ -88,7 +87,7 @@ def test_calling_a_layer_is_forward(lib: Lib, rng: np.random.Generator, case: Ca
 def test_backward_wants_a_forward(lib: Lib, rng: np.random.Generator, case: Case) -> None:
     layer = case.make(lib)
     dy = draw_dy(rng, lib, layer.infer(case.draw(rng, lib)))
-    pattern = rf"^{re.escape(repr(layer))}: got backward without a forward before it; expected forward first; call"
+    pattern = rf"^{type(layer).__name__}: got backward without a forward before it; expected forward first; call"
     with pytest.raises(RuntimeError, match=pattern):
         layer.backward(dy)
     layer.forward(case.draw(rng, lib))
@@ -360,3 +359,24 @@ def test_a_layer_of_another_library_says_how_to_move_it(numpy_lib: Lib, device_l
     for call in (layer, layer.infer):
         with pytest.raises(TypeError, match=pattern):
             call(x)
+
+
+def test_a_cache_may_be_none() -> None:
+    class Negative(Layer):
+        def _forward(self, x: Any, work: Any) -> tuple[Any, None]:
+            return -x, None
+
+        def _backward(self, dy: Any, cache: None, need_dx: bool, work: Any) -> Any:
+            return -dy
+
+    layer = Negative()
+    layer(np.ones(2))
+    np.testing.assert_array_equal(layer.backward(np.ones(2)), [-1.0, -1.0])
+    with pytest.raises(RuntimeError, match="Negative: got backward without a forward"):
+        layer.backward(np.ones(2))
+
+
+def test_a_gradient_of_another_shape_than_its_parameter_is_refused() -> None:
+    layer = Conv2D(1, 2, 3)
+    with pytest.raises(ValueError, match=r"Conv2D: got dbias of shape \(\); expected \(2,\)"):
+        layer._set_gradients(bias=np.float32(1.0))

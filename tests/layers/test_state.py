@@ -174,13 +174,22 @@ def test_what_is_no_array_changes_nothing_either(lib: Lib) -> None:
     assert_same_state(lib, model, before)
 
 
-def test_a_tensor_of_pytorch_changes_nothing_either(lib: Lib, torch: Any) -> None:
+def test_a_list_among_arrays_changes_nothing_either(lib: Lib) -> None:
     with on(lib):
         layer = Linear(2, 2, dtype="float64")
     before = host_state(lib, layer)
-    with pytest.raises(TypeError, match=r"got a torch\.Tensor"):
-        layer.load_state_dict({"weight": np.ones((2, 2)), "bias": torch.zeros(2)})
+    with pytest.raises(TypeError, match=r"got a builtins\.list"):
+        layer.load_state_dict({"weight": np.ones((2, 2)), "bias": [0.0, 0.0]})
     assert_same_state(lib, layer, before)
+
+
+def test_the_state_of_a_pytorch_module_is_loaded_as_it_is(lib: Lib, torch: Any) -> None:
+    with on(lib):
+        layer = Linear(3, 2, dtype="float64")
+    module = torch.nn.Linear(3, 2).double()
+    layer.load_state_dict(module.state_dict())
+    for name, tensor in module.state_dict().items():
+        lib.assert_equal(layer.params[name], tensor.numpy())
 
 
 # ==== copies ====

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .choice import Backend, current, default_backend
-from .libraries import Array, library_of, on_device_of
+from .libraries import LIBRARIES, Array, library_of, on_device_of
 
 # ==== new arrays ====
 
@@ -99,6 +99,23 @@ def to_host(x: Array) -> Any:
     if xp.__name__ == "array_api_strict":
         return np.array(x.to_device(xp.Device("CPU_DEVICE")))
     return np.asarray(x)
+
+
+def read(x: Any) -> Any:
+    """Return as a NumPy array what is an array here or in another library on the host, such as a tensor of PyTorch's.
+
+    Raises:
+        TypeError: `x` is no array.
+
+    Example:
+        >>> import numpy as np
+        >>> read(np.zeros(2)).dtype
+        dtype('float64')
+    """
+    foreign = hasattr(type(x), "__array__") and not isinstance(x, np.ndarray | np.generic)
+    if foreign and type(x).__module__.partition(".")[0] not in LIBRARIES:
+        return np.asarray(x)
+    return to_host(x)
 
 
 def to_device(x: Any, *, like: Array | None = None) -> Array:

@@ -73,7 +73,7 @@ def forward_training(
     if m == 1:
         raise ValueError(
             f"batchnorm: got one value per channel in x of shape {tuple(x.shape)}; expected at least 2 in training; "
-            "use a larger batch, or eval()"
+            "use a larger batch (or another, if the last one of an epoch is short), or eval()"
         )
     mean = xp.mean(rows, axis=1)
     centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, mean[:, None])

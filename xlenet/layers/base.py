@@ -14,11 +14,13 @@ from ..backend import (
     namespace_of,
     on_device_of,
     place,
+    read,
     resolve_backend,
     to_device,
     to_host,
     zeros,
 )
+from ..checks import check_shape
 from ..workspace import Workspace
 
 
@@ -59,7 +61,7 @@ class Layer:
         self.buffers: dict[str, Array] = {}
         self.training = True
         self._requires_grad = requires_grad
-        self._cache: Any = None
+        self._cache: tuple[Any] | None = None  # of the last forward; a cache may itself be None
 
     # ==== what is computed ====
 
@@ -71,7 +73,8 @@ class Layer:
         """Return the layer's result by the rules of its mode, and remember what `backward` needs."""
         with on_device_of(x):
             self._check_library(x)
-            y, self._cache = self._forward(x, work)
+            y, cache = self._forward(x, work)
+        self._cache = (cache,)
         return y
 
     def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
@@ -87,10 +90,11 @@ class Layer:
         """
         if self._cache is None:
             raise RuntimeError(
-                f"{self!r}: got backward without a forward before it; expected forward first; call the layer on x"
+                f"{type(self).__name__}: got backward without a forward before it; expected forward first; "
+                "call the layer on x"
             )
         with on_device_of(dy):
-            dx = self._backward(dy, self._cache, need_dx, work)
+            dx = self._backward(dy, self._cache[0], need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
         return dx
 
@@ -149,6 +153,7 @@ class Layer:
     def _set_gradients(self, **gradients: Array | None) -> None:
         for name, value in gradients.items():
             if value is not None and name in self.grads:
+                check_shape(type(self).__name__, f"d{name}", value, self.grads[name].shape, f"the shape of {name}")
                 self.grads[name][...] = value
 
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
@@ -201,7 +206,7 @@ class Layer:
         return {name: copy(array) for name, array in self._arrays()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> Self:
-        """Overwrite all parameters and buffers, in place, with the arrays of `state`, of any library.
+        """Overwrite all parameters and buffers, in place, with the arrays of `state`: NumPy's, CuPy's, or PyTorch's.
 
         PyTorch's ``num_batches_tracked`` is passed over.
 
@@ -209,7 +214,7 @@ class Layer:
             ValueError: a name is missing or unknown, or a shape differs; nothing has been changed then.
         """
         mine = dict(self._arrays())
-        given = {name: array for name, array in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
+        given = {name: read(a) for name, a in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
         missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys())
         if missing or unknown:
             raise ValueError(
@@ -222,9 +227,7 @@ class Layer:
                     f"load_state_dict: got {name} of shape {tuple(given[name].shape)}; expected {tuple(array.shape)}; "
                     "build the model with the sizes it was saved with"
                 )
-        converted = {
-            name: to_host(given[name]).astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()
-        }
+        converted = {name: given[name].astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()}
         for name, array in mine.items():
             with on_device_of(array):
                 array[...] = to_device(converted[name], like=array)
