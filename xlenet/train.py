@@ -72,9 +72,9 @@ def _check_extras() -> None:
 def _train(options: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_limits
 
-    options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
     if options.backend == "":
         raise _UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
+    options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
     backend = resolve_backend(options.backend) if options.backend else default_backend()
     with use_backend(backend), threadpool_limits(options.threads, user_api="blas"):
         dataset = _load(options)
@@ -89,34 +89,14 @@ def _train(options: argparse.Namespace) -> int:
             f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, "
             f"results in {run.path}"
         )
-
-        def finish_epoch(epoch: Epoch) -> None:
-            run.add_epoch(epoch)
-            console.epoch(epoch, len(train))
-
-        with contextlib.closing(console), interruptible() as stopped:
-            history = fit(
-                model,
-                _optimizer(model, options),
-                train,
-                test,
-                epochs=options.epochs,
-                batch_size=options.batch_size,
-                lr=options.lr,
-                schedule=SCHEDULES[options.schedule],
-                seed=options.seed,
-                on_step=console.step,
-                on_epoch=finish_epoch,
-                should_stop=stopped,
-            )
-            run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
-        if stopped():
-            print(
-                f"interrupted after {len(history)} of {options.epochs} epochs; the model so far is in {run.path}",
-                file=sys.stderr,
-            )
+        with contextlib.closing(console):
+            interrupted = _learn(options, model, train, test, run, console)
+        run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
+        if interrupted:
+            done = f"{len(run.history)} of {options.epochs} epochs"
+            print(f"interrupted after {done}; the model so far is in {run.path}", file=sys.stderr)
             return INTERRUPTED
-        accuracy = history[-1].test_accuracy
+        accuracy: float = run.history[-1]["test_accuracy"]
         title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
         run.draw(dataset.y_test, evaluate(model, test).predictions, dataset.class_names, title)
         console.say(
@@ -126,6 +106,33 @@ def _train(options: argparse.Namespace) -> int:
         print(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}", file=sys.stderr)
         return BELOW_EXPECTED
     return 0
+
+
+def _learn(
+    options: argparse.Namespace, model: LeNet5, train: Images, test: Images, run: RunFolder, console: Console
+) -> bool:
+    """Train, show and record each epoch; return whether Ctrl-C has ended it."""
+
+    def finish_epoch(epoch: Epoch) -> None:
+        run.add_epoch(epoch)
+        console.epoch(epoch, len(train))
+
+    with interruptible() as stopped:
+        fit(
+            model,
+            _optimizer(model, options),
+            train,
+            test,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            lr=options.lr,
+            schedule=SCHEDULES[options.schedule],
+            seed=options.seed,
+            on_step=console.step,
+            on_epoch=finish_epoch,
+            should_stop=stopped,
+        )
+        return stopped()
 
 
 def _count(number: int, thing: str) -> str:
