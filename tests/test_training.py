@@ -543,3 +543,11 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
     x, y = np.zeros((4, 1, 28, 28), np.uint8), np.arange(4)
     with pytest.raises(ValueError, match="fit: got an optimizer that was made for another model"):
         fit(LeNet5(), SGD(LeNet5()), Images(x, y), batch_size=4)
+
+
+def test_an_evaluation_of_labels_beyond_the_model_is_refused() -> None:
+    images = Images(np.zeros((3, 1, 28, 28), np.uint8), np.array([0, 1, 10]))
+    with pytest.raises(
+        ValueError, match=r"evaluate: got a label 10 in images and a model of 10 classes; expected labels"
+    ):
+        evaluate(LeNet5(), images)

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except MemoryError as error:
-        print(f"error: out of memory ({error}); try a smaller --batch-size than {options.batch_size}", file=sys.stderr)
+        print(f"error: out of memory ({error}); try a smaller --batch-size", file=sys.stderr)
         return _UsageError.exit_code
 
 

@@ -179,7 +179,10 @@ def fit(
         raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.004 for Adam")
     if not optimizer.is_for(model):
         raise ValueError("fit: got an optimizer that was made for another model; expected one for this; make a new one")
-    _check_classes(model, train, test)
+    classes = model.infer(train.batch(slice(0, 1))[0]).shape[1]
+    for name, images in (("train", train), ("test", test)):
+        if images is not None:
+            _check_labels("fit", name, images, classes)
     loss, work = SoftmaxCrossEntropy(), Workspace()
     history: list[Epoch] = []
     steps = -(-len(train) // batch_size)
@@ -246,15 +249,13 @@ def _parts(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def _check_classes(model: Layer, train: Images, test: Images | None) -> None:
+def _check_labels(operation: str, name: str, images: Images, classes: int) -> None:
     """Ask once, on the host, what the loss would else have to ask the device in every step: are all labels in range?"""
-    classes = model.infer(train.batch(slice(0, 1))[0]).shape[1]
-    for name, images in (("train", train), ("test", test)):
-        if images is not None and images.classes > classes:
-            raise ValueError(
-                f"fit: got a label {images.classes - 1} in {name} and a model of {classes} classes; "
-                f"expected labels 0 to {classes - 1}; make the model for {images.classes} classes"
-            )
+    if images.classes > classes:
+        raise ValueError(
+            f"{operation}: got a label {images.classes - 1} in {name} and a model of {classes} classes; "
+            f"expected labels 0 to {classes - 1}; make the model for {images.classes} classes"
+        )
 
 
 def _check_finite(meter: Meter, steps: int, epoch: int, lr: float) -> None:
@@ -294,8 +295,9 @@ def evaluate(model: Layer, images: Images, *, batch_size: int = 500) -> Evaluati
     for part in _parts(len(images), batch_size):
         x, labels = images.batch(part, work)
         logits = model.infer(x, work=work)
-        meter.add(loss.forward(logits, labels), logits, labels)
-        predictions.append(to_host(namespace_of(logits).argmax(logits, axis=1)))
+        _check_labels("evaluate", "images", images, logits.shape[1])
+        meter.add(loss.forward(logits, labels, labels_checked=True), logits, labels)
+        predictions.append(namespace_of(logits).argmax(logits, axis=1))
         work.end_step()
-    mean_loss, accuracy, _ = meter.read()
-    return Evaluation(mean_loss, accuracy, np.concatenate(predictions))
+    mean_loss, accuracy, _ = meter.read()  # the first time that anybody waits for the device
+    return Evaluation(mean_loss, accuracy, np.concatenate([to_host(part) for part in predictions]))

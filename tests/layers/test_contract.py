@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from tests.gradcheck import check_gradients
 from tests.layers.cases import Case, each_layer, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import gradients, parameters
-from xlenet import Conv2D, Layer
+from xlenet import SGD, Conv2D, Layer, Linear, SoftmaxCrossEntropy
+from xlenet.functional import softmax_cross_entropy
 
 
 def draw_dy(rng: np.random.Generator, lib: Lib, y: Any, dtype: str = "float64") -> Any:
@@ -380,3 +383,43 @@ def test_a_gradient_of_another_shape_than_its_parameter_is_refused() -> None:
     layer = Conv2D(1, 2, 3)
     with pytest.raises(ValueError, match=r"Conv2D: got dbias of shape \(\); expected \(2,\)"):
         layer._set_gradients(bias=np.float32(1.0))
+
+
+def test_layers_losses_and_optimisers_work_on_the_device_of_their_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy computes on the current GPU, wherever the arrays lie: here the switch is watched, with NumPy's arrays."""
+    inside: list[Any] = []
+
+    @contextlib.contextmanager
+    def switch(like: Any) -> Iterator[None]:
+        inside.append(like)
+        yield
+        inside.pop()
+
+    class Watched(Layer):
+        def _forward(self, x: Any, work: Any) -> tuple[Any, Any]:
+            assert inside == [x]
+            return x, x
+
+        def _backward(self, dy: Any, cache: Any, need_dx: bool, work: Any) -> Any:
+            assert inside == [dy]
+            return dy
+
+    class WatchedOptimizer(SGD):
+        def _update(self, gradient: Any, lr: float) -> None:
+            assert inside == [self.params]
+
+    for module in ("layers.base", "losses", "optim"):
+        monkeypatch.setattr(f"xlenet.{module}.on_device_of", switch)
+    layer, x = Watched(), np.ones((1, 2))
+    layer.backward(layer(x))
+    layer.infer(x)
+    WatchedOptimizer(Linear(2, 2)).step(lr=0.1)
+    for name in ("forward", "backward"):
+        real = getattr(softmax_cross_entropy, name)
+        monkeypatch.setattr(
+            softmax_cross_entropy, name, lambda *a, real=real, **k: inside[0] is not None and real(*a, **k)
+        )
+    loss = SoftmaxCrossEntropy()
+    loss(x, np.array([0]))
+    loss.backward()
+    assert not inside

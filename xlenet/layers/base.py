@@ -111,14 +111,15 @@ class Layer:
             return self._infer(x, work)
 
     def _check_library(self, x: Array) -> None:
-        for name, array in self.params.items():
-            here, there = namespace_of(x), library_of(array)
-            if here is not there:
-                raise TypeError(
-                    f"{type(self).__name__}: got x of {here.__name__} and {name} of {there.__name__}; expected one "
-                    f"library; move the layer with .to({here.__name__!r}), or x with xlenet.to_device"
-                )
-            return  # a layer's arrays are of one library
+        if not self.params:
+            return
+        name, array = next(iter(self.params.items()))  # a layer's arrays are of one library
+        here, there = namespace_of(x), library_of(array)
+        if here is not there:
+            raise TypeError(
+                f"{type(self).__name__}: got x of {here.__name__} and {name} of {there.__name__}; expected one "
+                f"library; move the layer with .to({here.__name__!r}), or x with xlenet.to_device"
+            )
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
         raise NotImplementedError
