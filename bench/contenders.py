@@ -8,6 +8,7 @@ SGD with Nesterov momentum at a constant learning rate. What each of them import
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -77,9 +78,12 @@ class Textbook:
 
 
 class Xlenet:
-    """xlenet on one of its backends, by the steps of its own training loop."""
+    """xlenet on one of its backends, by the steps of its own training loop.
 
-    def __init__(self, task: Task, backend: str) -> None:
+    On CuPy the kernels and the CUDA graph can be left out. A process has one setting of these: see `bench.worker`.
+    """
+
+    def __init__(self, task: Task, backend: str, *, kernels: bool = True, graph: bool = True) -> None:
         from xlenet.backend import resolve_backend, use_backend
         from xlenet.errors import BackendError
 
@@ -88,7 +92,10 @@ class Xlenet:
         except BackendError as error:
             raise Unavailable(str(error)) from error
         self.task, self.mean, self.std = task, task.mean, task.std
-        self.use_backend = use_backend
+        self.use_backend, self.graph = use_backend, graph
+        if self.backend.xp.__name__ == "cupy":
+            _switch(kernels)
+        self.kernels = kernels
 
     def about(self) -> dict[str, Any]:
         import xlenet
@@ -97,61 +104,69 @@ class Xlenet:
         xp = self.backend.xp
         found[xp.__name__] = xp.__version__
         if xp.__name__ == "cupy":
-            found["gpu"] = xp.cuda.runtime.getDeviceProperties(self.backend.device)["name"].decode()
+            found["precision"] = "float32, no TF32"
+            found |= {"kernels": "on" if self.kernels else "off", "cuda_graph": "on" if self.graph else "off"}
+            found["gpu"] = xp.cuda.runtime.getDeviceProperties(self.backend.device or 0)["name"].decode()
             found["cuda"] = xp.cuda.runtime.runtimeGetVersion()
         return found
 
     def prepare(self, batch_size: int) -> None:
-        from xlenet import SGD, LeNet5, SoftmaxCrossEntropy, Workspace
+        from xlenet import SGD, LeNet5, SoftmaxCrossEntropy
         from xlenet.data.images import Images, Normalization
+        from xlenet.training import Meter, Party, choose_way
 
         self.batch_size = batch_size
+        os.environ["XLENET_GRAPH"] = "on" if self.graph else "off"
         with self.use_backend(self.backend):
             normalization = Normalization((self.mean,), (self.std,))
-            self.images = Images(self.task.images, self.task.labels, normalization)
-            self.model = LeNet5(rng=0).train()
-            self.model.load_state_dict(self.model.state_dict() | self.task.parameters)
-            self.optimizer = SGD(self.model, momentum=MOMENTUM, nesterov=True)
-        self.loss, self.work = SoftmaxCrossEntropy(), Workspace()
+            images = Images(self.task.images, self.task.labels, normalization)
+            model = LeNet5(rng=0)
+            model.load_state_dict(model.state_dict() | self.task.parameters)
+            optimizer = SGD(model, momentum=MOMENTUM, nesterov=True)
+            self.party = Party(model, SoftmaxCrossEntropy(), optimizer, images, Meter(images.x))
+            self.way = choose_way(self.party, batch_size)
 
     def train(self, order: np.ndarray) -> float:
-        from xlenet.backend import to_device
-        from xlenet.training import Meter, train_step
+        from xlenet.training import train_epoch
 
-        meter, like = Meter(self.images.x), self.images.x
-        positions = to_device(order, like=like)
-        for start in range(0, len(order), self.batch_size):
-            x, y = self.images.batch(positions[start : start + self.batch_size], self.work)
-            loss, logits = train_step(
-                self.model, self.loss, self.optimizer, x, y, LEARNING_RATE, self.work, labels_checked=True
-            )
-            meter.add(loss, logits, y)
-            self.work.end_step()
-        return meter.read()[0]  # waits for the device
+        rates = [LEARNING_RATE] * -(-len(order) // self.batch_size)
+        self.party.meter.reset()
+        for _ in train_epoch(self.party, self.way, order, self.batch_size, rates):
+            pass
+        return self.party.meter.read()[0]
+
+
+def _switch(kernels: bool) -> None:
+    """Turn the kernels on or off, also where they have been asked for before."""
+    from xlenet.backend import seam
+
+    os.environ["XLENET_KERNELS"] = "on" if kernels else "off"
+    for remembered in (seam.kernels_on, seam._kernel):
+        remembered.cache_clear()
 
 
 class Torch:
-    """PyTorch in eager mode."""
+    """PyTorch: eager, compiled, or with the whole step as a CUDA graph."""
 
-    def __init__(self, task: Task, device: str) -> None:
+    def __init__(self, task: Task, device: str, mode: str = "eager") -> None:
         try:
             import torch
         except ImportError as error:
             raise Unavailable(f"PyTorch is not installed ({error}); pip install torch") from error
         if device == "cuda" and not torch.cuda.is_available():
             raise Unavailable("this PyTorch sees no CUDA device")
-        self.task, self.device = task, device
+        self.task, self.device, self.mode = task, device, mode
 
     def about(self) -> dict[str, Any]:
         from bench.torch_lenet import about
 
-        return about(self.device, self.task.threads)
+        return about(self.device, self.task.threads, self.mode)
 
     def prepare(self, batch_size: int) -> None:
-        from bench.torch_lenet import TorchLeNet5
+        from bench.torch_lenet import MODES
 
         task, self.batch_size = self.task, batch_size
-        self.run = TorchLeNet5(
+        self.run = MODES[self.mode](
             task.images, task.labels, task.mean, task.std, task.parameters,
             device=self.device, momentum=MOMENTUM, nesterov=True,
         )  # fmt: skip
@@ -164,8 +179,12 @@ CONTENDERS: dict[str, Callable[[Task], Contender]] = {
     "textbook": Textbook,
     "numpy": lambda task: Xlenet(task, "numpy"),
     "torch": lambda task: Torch(task, "cpu"),
+    "cupy-plain": lambda task: Xlenet(task, "cupy", kernels=False, graph=False),
+    "cupy-kernels": lambda task: Xlenet(task, "cupy", graph=False),
     "cupy": lambda task: Xlenet(task, "cupy"),
     "torch-cuda": lambda task: Torch(task, "cuda"),
+    "torch-cuda-compile": lambda task: Torch(task, "cuda", "compile"),
+    "torch-cuda-graph": lambda task: Torch(task, "cuda", "graph"),
 }
 
 # How a reader knows them.
@@ -173,9 +192,13 @@ TITLES = {
     "textbook": "textbook algorithm",
     "numpy": "xlenet on NumPy",
     "torch": "PyTorch, CPU",
-    "cupy": "xlenet on CuPy",
+    "cupy-plain": "xlenet on CuPy, plain",
+    "cupy-kernels": "xlenet, kernels",
+    "cupy": "xlenet, kernels and graph",
     "torch-cuda": "PyTorch, GPU",
+    "torch-cuda-compile": "PyTorch, compiled",
+    "torch-cuda-graph": "PyTorch, CUDA graph",
 }
 
-# Each is compared with PyTorch on the same device.
-PEERS = {"textbook": "torch", "numpy": "torch", "torch": "torch", "cupy": "torch-cuda", "torch-cuda": "torch-cuda"}
+# Each is compared with PyTorch on the same device, as most people run it.
+PEERS = {name: "torch-cuda" if "cu" in name else "torch" for name in CONTENDERS}

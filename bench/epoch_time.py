@@ -91,7 +91,7 @@ def _compare(options: argparse.Namespace) -> None:
         print(f"warning: load average {machine['load_average_before']}: other programs disturb the figures", flush=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         task = Path(folder) / "task.npz"
-        data = _write_task(task, options.data_dir or os.environ.get("XLENET_DATA_DIR"))
+        data = write_task(task, options.data_dir or os.environ.get("XLENET_DATA_DIR"))
         workers, absent = start(options.only or list(CONTENDERS), task, options.threads)
         try:
             _report_absent(absent, options.only)
@@ -125,7 +125,7 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _write_task(path: Path, data_dir: str | None) -> str:
+def write_task(path: Path, data_dir: str | None) -> str:
     """Write images, labels and first weights where the workers find them; return what the images are."""
     if data_dir:
         dataset = load_mnist(data_dir, mirrors=[])

@@ -58,7 +58,11 @@ def draw(record: Record, path: str | os.PathLike[str]) -> None:
         style_axes,
     )
 
-    colours = {"textbook": PURPLE, "numpy": BLUE, "torch": VERMILLION, "cupy": GREEN, "torch-cuda": ORANGE}
+    ours, theirs = (
+        dict.fromkeys(("cupy-plain", "cupy-kernels", "cupy"), GREEN),
+        dict.fromkeys(("torch-cuda", "torch-cuda-compile", "torch-cuda-graph"), ORANGE),
+    )
+    colours = {"textbook": PURPLE, "numpy": BLUE, "torch": VERMILLION} | ours | theirs
     sizes = record["settings"]["batch_sizes"]
     bars = len(record["results"]) / len(sizes)
     height = 1.45 + len(sizes) * (0.42 * bars + 0.45)

@@ -23,7 +23,7 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parent.parent
 
 # Read by OpenBLAS, MKL, BLIS, Accelerate and OpenMP when they are loaded, and never again.
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
 
@@ -38,7 +38,7 @@ class Worker:
     """The parent's end: starts the process and asks it."""
 
     def __init__(self, name: str, task: Path, threads: int) -> None:
-        environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
         path = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         self.name = name
         self._process: Any = subprocess.Popen(
@@ -99,7 +99,7 @@ class _Session:
             self.contender = CONTENDERS[question["name"]](task)
         except Unavailable as reason:
             return {"unavailable": str(reason)}
-        threads = {variable: os.environ.get(variable) for variable in _THREAD_VARIABLES}
+        threads = {variable: os.environ.get(variable) for variable in THREAD_VARIABLES}
         return {"about": self.contender.about() | {"thread_variables": threads}}
 
     def prepare(self, question: dict[str, Any]) -> dict[str, Any]:

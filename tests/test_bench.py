@@ -264,7 +264,7 @@ def test_a_contender_that_was_asked_for_and_is_not_there(tmp_path, capsys, monke
 
 
 def test_real_mnist_is_used_where_it_is(tmp_path, mnist_dir):
-    assert epoch_time._write_task(tmp_path / "task.npz", str(mnist_dir)) == "MNIST"
+    assert epoch_time.write_task(tmp_path / "task.npz", str(mnist_dir)) == "MNIST"
     with np.load(tmp_path / "task.npz") as file:
         assert file["images"].shape == (60_000, 1, 28, 28)
         assert file["labels"][:4].tolist() == [5, 0, 4, 1]

@@ -28,6 +28,7 @@ FLOORS = {
     "workspace": 0,
     "checks": 1,
     "functional": 1,
+    "kernels": 1,
     "layers": 2,
     "losses": 2,
     "optim": 2,
@@ -147,7 +148,7 @@ def test_imports_make_no_circle() -> None:
 # ==== array libraries ====
 
 # Where NumPy is a tool of the host, and not one of the libraries that may compute.
-HOST_WORK = ("backend", "init", "data")
+HOST_WORK = ("backend", "init", "data", "kernels")
 
 
 @pytest.mark.parametrize("module", [name for name in sources() if name])
@@ -174,20 +175,28 @@ def test_only_backend_knows_which_libraries_there_are(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in sources() if name])
 def test_numpys_words_for_the_host_stay_on_the_host(module: str) -> None:
-    """`np.` on floors 1 to 3 would tie the mathematics to one library, however it was imported."""
-    if floor(module) in (1, 2, 3) and module.partition(".")[0] != "data":
+    """`np.` on floors 1 to 3 would tie the mathematics to one library, however it was imported. (A kernel is tied to
+    one on purpose, and prepares its launches on the host.)
+    """
+    if floor(module) in (1, 2, 3) and module.partition(".")[0] not in ("data", "kernels"):
         names = {node.id for node in ast.walk(sources()[module]) if isinstance(node, ast.Name)}
         assert not names & {"np", "numpy"}
 
 
 @pytest.mark.parametrize("module", [name for name in sources() if name])
-def test_the_environment_is_read_in_two_places(module: str) -> None:
+def test_the_environment_is_read_where_it_is_documented(module: str) -> None:
     reads = {
         node.attr
         for node in ast.walk(sources()[module])
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     }
-    assert not reads or module in ("backend.choice", "data.location")
+    assert not reads or module in ("backend.choice", "backend.graph", "backend.seam", "data.location")
+
+
+@pytest.mark.parametrize("module", [name for name in sources() if name and not name.startswith("kernels")])
+def test_nobody_but_the_seam_loads_kernels(module: str) -> None:
+    """And it does so by name, when the first array of their library comes along."""
+    assert not any(name.startswith("kernels") for name in ours(module, sources()[module]))
 
 
 @pytest.mark.parametrize("module", [name for name in sources() if name])
@@ -290,7 +299,7 @@ def test_an_import_loads_nothing_that_is_optional_or_slow(after_import: dict[str
     loaded = {name.partition(".")[0] for name in after_import["loaded"]}
     assert not loaded & (OPTIONAL | {"torch", "urllib", "ssl", "http", "asyncio", "socket", "argparse", "hypothesis"})
     below = {name.removeprefix("xlenet.").partition(".")[0] for name in after_import["loaded"] if "xlenet." in name}
-    assert not below & {"data", "plotting", "training", "checkpoint", "runs", "console", "train"}
+    assert not below & {"data", "kernels", "plotting", "training", "checkpoint", "runs", "console", "train"}
 
 
 # ==== what is public ====

@@ -354,6 +354,140 @@ def test_float32_stays_float32(lib: Lib) -> None:
             lib.assert_native(array)
 
 
+# ==== the numbers of a step, apart from the step ====
+
+STEPPERS: dict[str, Callable[[Layer], Optimizer]] = {
+    "SGD": SGD,
+    "SGD, Nesterov, decay": lambda model: SGD(model, nesterov=True, weight_decay=0.1, clip=0.7),
+    "Adam": Adam,
+    "Adam, decay": lambda model: Adam(model, weight_decay=0.1, betas=(0.5, 0.9)),
+    "AdamW": lambda model: AdamW(model, weight_decay=0.3, clip=2.0),
+}
+
+each_stepper = pytest.mark.parametrize("make", STEPPERS.values(), ids=STEPPERS.keys())
+
+
+@each_stepper
+def test_a_step_is_apply_of_its_scalars(lib: Lib, rng: np.random.Generator, make: Any) -> None:
+    """`apply` neither counts nor checks: whoever replays steps does that."""
+    with on(lib):
+        model, other = small_network(), small_network()
+    optimizer, applied = make(model), make(other)
+    for t, (values, lr) in enumerate(zip(draw_gradients(rng, model), RATES, strict=True), start=1):
+        for one in (model, other):
+            set_gradients(lib, one, values)
+        optimizer.step(lr)
+        applied.apply(applied.scalars(lr, t))
+        assert (optimizer.steps, applied.steps) == (t, 0)
+    for name, value in parameters(lib, model).items():
+        np.testing.assert_array_equal(parameters(lib, other)[name], value, err_msg=name)
+    for name, slot in optimizer.slots.items():
+        lib.assert_equal(applied.slots[name], lib.to_numpy(slot))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_stepper
+def test_scalars_may_lie_on_the_device(lib: Lib, rng: np.random.Generator, make: Any, dtype: str) -> None:
+    """An array (k,) of the parameters' type does what the same numbers do: a graph reads them from there."""
+    with on(lib):
+        model, other = small_network(dtype), small_network(dtype)
+    optimizer, by_array = make(model), make(other)
+    for t, (values, lr) in enumerate(zip(draw_gradients(rng, model), RATES, strict=True), start=1):
+        for one in (model, other):
+            set_gradients(lib, one, {name: value.astype(dtype) for name, value in values.items()})
+        scalars = optimizer.scalars(lr, t)
+        optimizer.apply(scalars)
+        by_array.apply(lib.asarray(np.array(scalars), dtype))
+        for vector in (by_array.params, *by_array.slots.values()):
+            lib.assert_native(vector)
+            assert lib.dtype_name(vector) == dtype
+    rtol = 1e-12 if dtype == "float64" else 1e-4
+    for name, value in parameters(lib, model).items():
+        np.testing.assert_allclose(parameters(lib, other)[name], value, rtol=rtol, atol=rtol / 10, err_msg=name)
+
+
+@each_stepper
+def test_scalars_are_as_many_floats_in_every_step(make: Any) -> None:
+    optimizer = make(Linear(2, 2))
+    rows = [optimizer.scalars(lr, t) for t, lr in enumerate(RATES, start=1)]
+    assert len({len(row) for row in rows}) == 1
+    assert all(type(number) is float for row in rows for number in row)
+    assert np.array(rows).shape == (STEPS, len(rows[0]))
+    assert optimizer.steps == 0
+
+
+def test_the_scalars_of_adam_make_up_for_the_start_at_zero() -> None:
+    mean, root, lr = Adam(Linear(2, 2), betas=(0.9, 0.99)).scalars(0.5, 3)
+    assert (mean, root, lr) == pytest.approx((0.5 / (1 - 0.9**3), 1 / math.sqrt(1 - 0.99**3), 0.5))
+    assert SGD(Linear(2, 2)).scalars(0.5, 3) == (0.5,)
+
+
+@each_stepper
+def test_nothing_but_parameters_and_slots_is_written_to(lib: Lib, rng: np.random.Generator, make: Any) -> None:
+    """The gradients stay as they are, and all that is written is written in place."""
+    with on(lib):
+        model = small_network()
+    optimizer = make(model)
+    held = {"params": optimizer.params, "grads": optimizer.grads, **optimizer.slots}
+    addresses = [array.ctypes.data for array in held.values()] if lib.name == "numpy" else []
+    scalars = lib.asarray(np.array(optimizer.scalars(0.1, 1)))
+    numbers = lib.to_numpy(scalars)
+    for values in draw_gradients(rng, model)[:3]:
+        set_gradients(lib, model, values)
+        before = lib.to_numpy(optimizer.grads)
+        assert optimizer.apply(scalars) is None
+        lib.assert_equal(optimizer.grads, before)
+        lib.assert_equal(scalars, numbers)
+    now = {"params": optimizer.params, "grads": optimizer.grads, **optimizer.slots}
+    assert all(now[name] is array for name, array in held.items())
+    if lib.name == "numpy":
+        assert [array.ctypes.data for array in now.values()] == addresses
+    assert all(lib.to_numpy(slot).any() for slot in optimizer.slots.values())
+
+
+def test_the_check_of_a_step_can_be_made_alone(lib: Lib) -> None:
+    with on(lib):
+        layer = Linear(3, 2)
+    optimizer = SGD(layer)
+    assert optimizer.check() is None
+    layer.requires_grad = False
+    with pytest.raises(RuntimeError, match=message("SGD", got="arrays were exchanged", expected="it was made for")):
+        optimizer.check()
+    with pytest.raises(RuntimeError, match="make a new optimiser"):
+        optimizer.step(0.1)
+    assert optimizer.steps == 0
+
+
+@pytest.mark.parametrize("decayed", [0, 2, 5])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_rule_of_sgd_on_vectors(lib: Lib, rng: np.random.Generator, decayed: int, nesterov: bool) -> None:
+    params, velocity, grads = rng.standard_normal((3, 5))
+    given = [lib.xp.asarray(lib.asarray(v), copy=True) for v in (params, velocity, grads)]
+    optim.sgd_update(*given, (0.5,), 0.8, nesterov, 0.1, decayed)
+    g = grads + 0.1 * np.where(np.arange(5) < decayed, params, 0.0)
+    v = 0.8 * velocity + g
+    lib.assert_close(given[0], params - 0.5 * (g + 0.8 * v if nesterov else v))
+    lib.assert_close(given[1], v)
+    lib.assert_equal(given[2], grads)
+
+
+@pytest.mark.parametrize("decayed", [0, 2, 5])
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_the_rule_of_adam_on_vectors(lib: Lib, rng: np.random.Generator, decayed: int, decoupled: bool) -> None:
+    params, mean, grads = rng.standard_normal((3, 5))
+    square = rng.random(5)
+    given = [lib.xp.asarray(lib.asarray(v), copy=True) for v in (params, mean, square, grads)]
+    optim.adam_update(*given, (0.5, 1.25, 0.2), (0.9, 0.7), 1e-2, 0.1, decayed, decoupled)
+    pulled = np.where(np.arange(5) < decayed, 0.1 * params, 0.0)
+    g = grads if decoupled else grads + pulled
+    m, s = 0.9 * mean + 0.1 * g, 0.7 * square + 0.3 * g * g
+    p = params - 0.2 * pulled if decoupled else params
+    lib.assert_close(given[0], p - 0.5 * m / (1.25 * np.sqrt(s) + 1e-2))
+    lib.assert_close(given[1], m)
+    lib.assert_close(given[2], s)
+    lib.assert_equal(given[3], grads)
+
+
 # ==== frozen layers, other models, exchanged arrays ====
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from .training import Epoch, Progress
 
-_REFRESH = 0.25  # seconds between two looks at loss and accuracy: each waits for a GPU
+_REFRESH = 0.25  # seconds between two looks at loss and accuracy
 
 
 class Console:
@@ -59,9 +59,10 @@ class Console:
         if self._bar.disable or now - self._looked < _REFRESH:
             return
         self._looked = now
-        loss, accuracy, _ = progress.meter.read()
         self._bar.set_description_str(f"epoch {progress.epoch}/{self._epochs}", refresh=False)
-        self._bar.set_postfix_str(f"loss {loss:.4f}, {accuracy:.2%}", refresh=False)
+        seen = progress.meter.peek()  # a GPU is not waited for: it tells a little later
+        if seen is not None:
+            self._bar.set_postfix_str(f"loss {seen[0]:.4f}, {seen[1]:.2%}", refresh=False)
         self._bar.update(self._seen + progress.meter.images - self._bar.n)
 
     def epoch(self, epoch: Epoch, images: int) -> None:

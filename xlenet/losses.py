@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .backend import Array, on_device_of
 from .functional import softmax_cross_entropy
 from .workspace import Workspace
@@ -20,7 +22,7 @@ class SoftmaxCrossEntropy:
     """
 
     def __init__(self) -> None:
-        self._cache: softmax_cross_entropy.Cache | None = None
+        self._cache: Any = None  # of the last forward; its first array lies where they all do
 
     def __call__(self, logits: Array, labels: Array) -> Array:
         """Do what `forward` does."""
@@ -44,7 +46,7 @@ class SoftmaxCrossEntropy:
             raise RuntimeError(
                 "SoftmaxCrossEntropy: got backward without a forward before it; expected forward first; call the loss"
             )
-        with on_device_of(self._cache.probabilities):
+        with on_device_of(self._cache[0]):
             dlogits = softmax_cross_entropy.backward(dloss, self._cache, work=work)
         self._cache = None  # only now: after a mistake in dloss, backward can be called again
         return dlogits

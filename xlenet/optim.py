@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .backend import Array, namespace_of, on_device_of, zeros
+from .backend import Array, copy, namespace_of, on_device_of, put, swappable, zeros
 from .layers import Layer
 
 
@@ -51,7 +51,7 @@ class Optimizer:
         self.params = _move_into_vector([(leaf.params, name) for leaf, name in self._places])
         self.grads = _move_into_vector([(leaf.grads, name) for leaf, name in self._places])
         self._views = [(leaf.params[name], leaf.grads[name]) for leaf, name in self._places]
-        # What a step works on: `grads` stay as backward left them.
+        # What is clipped: `grads` stay as backward left them.
         self._gradient = zeros(self.grads.shape, like=self.grads)
 
     def is_for(self, model: Layer) -> bool:
@@ -76,6 +76,12 @@ class Optimizer:
         Raises:
             RuntimeError: the model's arrays have been exchanged since, by `Layer.to` or by another optimiser.
         """
+        self.check()
+        self.steps += 1
+        self.apply(self.scalars(lr, self.steps))
+
+    def check(self) -> None:
+        """Raise a RuntimeError if the model's arrays are no longer those that this optimiser was made for."""
         if any(
             leaf.params[name] is not p or leaf.grads.get(name) is not g
             for (leaf, name), (p, g) in zip(self._places, self._views, strict=True)
@@ -84,15 +90,26 @@ class Optimizer:
                 f"{type(self).__name__}: got a model whose arrays were exchanged (by .to(), requires_grad or a second "
                 "optimiser); expected those it was made for; make a new optimiser"
             )
-        self.steps += 1
-        with on_device_of(self.params):
-            self._gradient[...] = self.grads
-            if self.clip is not None:
-                _clip(self._gradient, self.clip)
-            self._update(self._gradient, lr)
 
-    def _update(self, gradient: Array, lr: float) -> None:
-        """Change `params`; `gradient` may be overwritten."""
+    def scalars(self, lr: float, step: int) -> tuple[float, ...]:
+        """Return the numbers that change from step to step, for the `step`-th one, counted from 1."""
+        return (lr,)
+
+    def apply(self, scalars: Any) -> None:
+        """Change the parameters; all that differs from step to step is in `scalars`.
+
+        Args:
+            scalars: what `scalars` returned, or the same numbers in an array on the parameters' device.
+        """
+        with on_device_of(self.params):
+            gradient = self.grads
+            if self.clip is not None:
+                gradient = put(gradient, self._gradient)
+                _clip(gradient, self.clip)
+            self._update(gradient, scalars)
+
+    def _update(self, gradient: Array, scalars: Any) -> None:
+        """Change `params`, and nothing else but `slots`."""
         raise NotImplementedError
 
     def _add_slot(self, name: str) -> Array:
@@ -117,7 +134,7 @@ def _move_into_vector(places: list[tuple[dict[str, Array], str]]) -> Array:
 
 def _clip(gradient: Array, largest: float) -> None:
     xp = namespace_of(gradient)
-    norm = xp.sqrt(xp.matmul(gradient, gradient))
+    norm = xp.sqrt(xp.sum(gradient * gradient))
     gradient *= largest / xp.maximum(norm, largest)  # no question to the device: 1 where the norm is small enough
 
 
@@ -168,16 +185,11 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
         self._add_slot("velocity")
 
-    def _update(self, gradient: Array, lr: float) -> None:
+    def _update(self, gradient: Array, scalars: Any) -> None:
         velocity = self.slots["velocity"]
-        if self.weight_decay:
-            decayed = gradient[: self._decayed]
-            decayed += self.weight_decay * self.params[: self._decayed]
-        velocity *= self.momentum
-        velocity += gradient
-        if self.nesterov:
-            gradient += self.momentum * velocity
-        self.params -= lr * (gradient if self.nesterov else velocity)
+        sgd_update(
+            self.params, velocity, gradient, scalars, self.momentum, self.nesterov, self.weight_decay, self._decayed
+        )
 
 
 class Adam(Optimizer):
@@ -204,6 +216,8 @@ class Adam(Optimizer):
         D. Kingma, J. Ba, Adam (2014), https://arxiv.org/abs/1412.6980
     """
 
+    _decoupled = False
+
     def __init__(
         self,
         model: Layer,
@@ -221,22 +235,19 @@ class Adam(Optimizer):
         self._add_slot("mean")
         self._add_slot("square")
 
-    def _update(self, gradient: Array, lr: float) -> None:
-        self._decay(gradient, lr)
-        xp, (beta1, beta2) = namespace_of(gradient), self.betas
-        mean, square = self.slots["mean"], self.slots["square"]
-        mean *= beta1
-        mean += (1.0 - beta1) * gradient
-        square *= beta2
-        square += (1.0 - beta2) * gradient * gradient
-        # Both means start at 0 and are too small by these factors at first.
-        root = xp.sqrt(square) / math.sqrt(1.0 - beta2**self.steps) + self.eps
-        self.params -= (lr / (1.0 - beta1**self.steps)) * mean / root
+    def scalars(self, lr: float, step: int) -> tuple[float, ...]:
+        """Return the factors of mean and root, and the learning rate: both means start at 0 and are too small at first
+        by what the factors make up for.
+        """
+        beta1, beta2 = self.betas
+        return lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step), lr
 
-    def _decay(self, gradient: Array, lr: float) -> None:
-        if self.weight_decay:
-            decayed = gradient[: self._decayed]
-            decayed += self.weight_decay * self.params[: self._decayed]
+    def _update(self, gradient: Array, scalars: Any) -> None:
+        mean, square = self.slots["mean"], self.slots["square"]
+        adam_update(
+            self.params, mean, square, gradient, scalars,
+            self.betas, self.eps, self.weight_decay, self._decayed, self._decoupled,
+        )  # fmt: skip
 
 
 class AdamW(Adam):
@@ -259,6 +270,8 @@ class AdamW(Adam):
         I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization (2017), https://arxiv.org/abs/1711.05101
     """
 
+    _decoupled = True
+
     def __init__(
         self,
         model: Layer,
@@ -270,6 +283,104 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(model, betas=betas, eps=eps, weight_decay=weight_decay, clip=clip)
 
-    def _decay(self, gradient: Array, lr: float) -> None:
-        decayed = self.params[: self._decayed]
-        decayed *= 1.0 - lr * self.weight_decay
+
+# ==== the rules ====
+
+
+@swappable
+def sgd_update(
+    params: Array,
+    velocity: Array,
+    grads: Array,
+    scalars: Any,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    decayed: int,
+) -> None:
+    """Do a step of `SGD`, in place.
+
+    Args:
+        params: vector, changed.
+        velocity: vector, changed.
+        grads: vector.
+        scalars: the learning rate, in a tuple or in an array of one number beside `params`.
+        momentum: see `SGD`.
+        nesterov: see `SGD`.
+        weight_decay: see `SGD`.
+        decayed: how many parameters, from the first on, decay.
+
+    Example:
+        >>> import numpy as np
+        >>> params, velocity = np.ones(2), np.zeros(2)
+        >>> sgd_update(params, velocity, np.ones(2), (0.5,), 0.9, False, 1.0, decayed=1)
+        >>> params, velocity
+        (array([0. , 0.5]), array([2., 1.]))
+    """
+    decay = weight_decay * params[:decayed] if weight_decay else None
+    velocity *= momentum
+    _add(velocity, grads, decay)
+    direction = velocity * (momentum if nesterov else 1.0)
+    if nesterov:
+        _add(direction, grads, decay)
+    direction *= scalars[0]
+    params -= direction
+
+
+def _add(vector: Array, grads: Array, decay: Array | None) -> None:
+    """Add the gradient, to which the pull of weight decay on the first parameters belongs."""
+    vector += grads
+    if decay is not None:
+        first = vector[: decay.shape[0]]
+        first += decay
+
+
+@swappable
+def adam_update(
+    params: Array,
+    mean: Array,
+    square: Array,
+    grads: Array,
+    scalars: Any,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decayed: int,
+    decoupled: bool,
+) -> None:
+    """Do a step of `Adam`, or of `AdamW` if weight decay is `decoupled`, in place.
+
+    Args:
+        params: vector, changed.
+        mean: of the gradients, vector, changed.
+        square: mean of their squares, vector, changed.
+        grads: vector.
+        scalars: what `Adam.scalars` returns, in a tuple or in an array beside `params`.
+        betas: see `Adam`.
+        eps: see `Adam`.
+        weight_decay: see `Adam`.
+        decayed: how many parameters, from the first on, decay.
+        decoupled: whether decay is apart from the gradient.
+
+    Example:
+        >>> import numpy as np
+        >>> params, mean, square = np.ones(1), np.zeros(1), np.zeros(1)
+        >>> adam_update(params, mean, square, np.ones(1), (0.1, 1.0, 0.01), (0.9, 0.99), 0.0, 0.0, 1, False)
+        >>> params.round(6), mean.round(6), square.round(6)
+        (array([0.9]), array([0.1]), array([0.01]))
+    """
+    xp, (beta1, beta2), first = namespace_of(params), betas, params[:decayed]
+    if weight_decay and decoupled:
+        first *= 1.0 - weight_decay * scalars[2]
+    elif weight_decay:
+        grads = copy(grads)
+        pulled = grads[:decayed]
+        pulled += weight_decay * first
+    mean *= beta1
+    mean += (1.0 - beta1) * grads
+    square *= beta2
+    square += (1.0 - beta2) * grads * grads
+    root = xp.sqrt(square)
+    root *= scalars[1]
+    root += eps
+    params -= scalars[0] * mean / root

@@ -6,18 +6,24 @@ than the arithmetic (docs/decisions/0002-workspace.md has the figures).
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from .backend import Array, batch_first, empty, namespace_of
 
+# Every array begins at a multiple of so many numbers: of 64 bytes at least, a line of the cache.
+_ALIGNMENT = 64
+
 
 class Workspace:
-    """Lends arrays until the step ends, then lends the same memory again in the same order.
+    """Lends arrays until the step ends, then lends the same memory again.
 
-    The steps of one training run ask for the same arrays one after another, so the k-th request of a type gets the k-th
-    buffer of that type; a smaller request (a short last batch) gets a part of it. Whatever was computed with a
-    workspace is overwritten after `end_step`: only a training loop, which lets go of everything first, may own one.
+    All arrays of a type lie one behind the other in a single piece of memory, as large as a step has turned out to
+    need: a few large pages of the operating system instead of thousands of small ones (NumPy asks Linux for them from
+    4 MB on). Whatever was computed with a workspace is overwritten after `end_step`: only a training loop, which lets
+    go of everything first, may own one.
 
     Example:
         >>> import numpy as np
@@ -29,24 +35,63 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        self._buffers: dict[Any, list[Array]] = {}
-        self._used: dict[Any, int] = {}
+        self._pieces: dict[Any, _Piece] = {}  # of each library, device and type
 
     def empty(self, shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
         """Lend an uninitialised C-contiguous array, as `xlenet.backend.empty` would make it."""
-        key = (type(like), like.device, dtype or like.dtype)
-        buffers, k = self._buffers.setdefault(key, []), self._used.get(key, 0)
-        size = math.prod(shape)
-        if k == len(buffers):
-            buffers.append(empty((size,), like=like, dtype=dtype))
-        elif buffers[k].shape[0] < size:
-            buffers[k] = empty((size,), like=like, dtype=dtype)
-        self._used[key] = k + 1
-        return namespace_of(like).reshape(buffers[k][:size], shape)
+        device = getattr(like.device, "id", like.device)  # CuPy's cannot be hashed
+        key = (type(like), device, dtype or like.dtype)
+        piece = self._pieces.get(key)
+        if piece is None:
+            piece = self._pieces[key] = _Piece(namespace_of(like).reshape)
+        size, start = math.prod(shape), piece.lent
+        piece.lent = end = start + -(-size // _ALIGNMENT) * _ALIGNMENT
+        if end > piece.needed:
+            piece.needed = end
+        if start == 0 and piece.room < piece.needed:  # nothing is lent: now it can be exchanged
+            piece.room, piece.memory = piece.needed, empty((piece.needed,), like=like, dtype=dtype)
+        if end > piece.room or size == 0:  # this step needs more than those before it
+            return empty(shape, like=like, dtype=dtype)
+        return piece.reshape(piece.memory[start : start + size], shape)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Take back at the end of a ``with`` block what was lent in it: memory that is still in the processor's cache
+        goes to whoever asks next.
+
+        Example:
+            >>> import numpy as np
+            >>> work = Workspace()
+            >>> for _ in range(2):
+            ...     with work.scratch():
+            ...         first = work.empty((2, 3), like=np.zeros(1))
+            ...     second = work.empty((2, 3), like=np.zeros(1))
+            ...     work.end_step()
+            >>> np.shares_memory(first, second)
+            True
+        """
+        lent = {key: piece.lent for key, piece in self._pieces.items()}
+        try:
+            yield
+        finally:
+            for key, piece in self._pieces.items():
+                piece.lent = lent.get(key, 0)
 
     def end_step(self) -> None:
         """Take back everything lent."""
-        self._used.clear()
+        for piece in self._pieces.values():
+            piece.lent = 0
+
+
+class _Piece:
+    """The memory of one library, device and type, and how much of it is lent."""
+
+    def __init__(self, reshape: Any) -> None:
+        self.memory: Array = None
+        self.room = 0  # how many numbers fit
+        self.lent = 0  # how many are lent, from the start on
+        self.needed = 0  # the most that were ever lent at once
+        self.reshape = reshape
 
 
 def new(shape: tuple[int, ...], *, like: Array, work: Workspace | None, dtype: Any = None) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,18 @@ import numpy as np
 import pytest
 
 from tests.libraries import Lib
-from xlenet.functional import batchnorm, conv2d, conv2d_rows, linear, maxpool2d, relu, softmax_cross_entropy
+from xlenet.functional import (
+    batchnorm,
+    batchnorm_relu,
+    conv2d,
+    conv2d_rows,
+    conv_pool,
+    linear,
+    linear_relu,
+    maxpool2d,
+    relu,
+    softmax_cross_entropy,
+)
 
 
 @dataclass(frozen=True)
@@ -18,13 +30,14 @@ class Operation:
     """One operation at one point.
 
     Attributes:
-        name: How its errors begin.
+        name: How forward's errors begin.
         shapes: The floating arguments, in forward's order, by name.
         bare_forward: The library's function.
         bare_backward: The library's way back.
         options: What forward takes beside arrays.
         constants: Integer arguments behind the floating ones.
         positive: Names of arguments that must be above zero.
+        name_behind: How backward's errors begin, where it is another part of the operation that notices them.
     """
 
     name: str
@@ -34,6 +47,21 @@ class Operation:
     options: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, list[int]] = field(default_factory=dict)
     positive: tuple[str, ...] = ()
+    name_behind: str = ""
+
+    @property
+    def backward_name(self) -> str:
+        """How backward's errors begin."""
+        return self.name_behind or self.name
+
+    @property
+    def backward_options(self) -> list[str]:
+        """The keywords of backward."""
+        return [
+            name
+            for name, parameter in inspect.signature(self.bare_backward).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
 
     @property
     def arguments(self) -> list[str]:
@@ -55,11 +83,11 @@ class Operation:
 
     def forward(self, *arrays: Any, **more: Any) -> tuple[Any, Any]:
         """Call forward at this point, with `more` keywords."""
-        return self.bare_forward(*arrays, **self.options, **more)
+        return self.bare_forward(*arrays, **(self.options | more))
 
-    def gradients(self, dy: Any, cache: Any, work: Any = None) -> list[Any]:
-        """Call backward; what it returns as a list."""
-        result = self.bare_backward(dy, cache, work=work)
+    def gradients(self, dy: Any, cache: Any, **more: Any) -> list[Any]:
+        """Call backward, with `more` keywords; what it returns as a list."""
+        result = self.bare_backward(dy, cache, **more)
         return list(result) if isinstance(result, tuple) else [result]
 
     def draw_dy(self, rng: np.random.Generator, lib: Lib, y: Any, dtype: str = "float64") -> np.ndarray:
@@ -70,6 +98,10 @@ _norm4 = {"x": (3, 2, 4, 5), "weight": (2,), "bias": (2,)}
 _norm2 = {"x": (5, 3), "weight": (3,), "bias": (3,)}
 _statistics4 = _norm4 | {"running_mean": (2,), "running_var": (2,)}
 
+_filters = {"weight": (4, 2, 3, 2), "bias": (4,)}
+_conv_pool = (conv_pool.forward, conv_pool.backward)
+_linear_relu = (linear_relu.forward, linear_relu.backward)
+_normalised = (batchnorm_relu.forward_training, batchnorm_relu.backward_training)
 _training = (batchnorm.forward_training, batchnorm.backward_training)
 _evaluation = (batchnorm.forward_evaluation, batchnorm.backward_evaluation)
 
@@ -115,11 +147,73 @@ OPERATIONS = {
     "batchnorm in evaluation": Operation("batchnorm", _statistics4, *_evaluation, positive=("running_var",)),
     "linear": Operation("linear", {"x": (5, 3), "weight": (4, 3), "bias": (4,)}, linear.forward, linear.backward),
     "relu": Operation("relu", {"x": (3, 2, 4, 5)}, relu.forward, relu.backward),
+    "conv_pool": Operation("conv2d", {"x": (3, 2, 6, 5), **_filters}, *_conv_pool, name_behind="conv_pool"),
+    "conv_pool with a row and a column left over": Operation(
+        "conv2d",
+        {"x": (3, 2, 7, 6), **_filters},
+        *_conv_pool,
+        {"padding": ((1, 0), (0, 1)), "pool_kernel": (3, 4)},
+        name_behind="conv_pool",
+    ),
+    "conv_pool with windows that overlap": Operation(
+        "conv2d",
+        {"x": (3, 2, 7, 6), **_filters},
+        *_conv_pool,
+        {"pool_kernel": 3, "pool_stride": (1, 2)},
+        name_behind="conv_pool",
+    ),
+    "conv_pool with strides and padding": Operation(
+        "conv2d",
+        {"x": (3, 2, 9, 8), **_filters},
+        *_conv_pool,
+        {"stride": 2, "padding": "SAME"},
+        name_behind="conv_pool",
+    ),
+    "conv_pool with padding of either kind": Operation(
+        "conv2d",
+        {"x": (3, 2, 5, 6), **_filters},
+        *_conv_pool,
+        {"padding": 1, "pool_kernel": 3, "pool_stride": 2, "pool_padding": (1, 0), "ceil_mode": True},
+        name_behind="conv_pool",
+    ),
+    "conv_pool of a large batch": Operation(
+        "conv2d",
+        {"x": (98, 1, 5, 5), "weight": (2, 1, 2, 2), "bias": (2,)},
+        *_conv_pool,
+        name_behind="conv_pool",
+    ),
+    "conv_pool of a large batch with a row left over": Operation(
+        "conv2d",
+        {"x": (163, 1, 5, 4), "weight": (2, 1, 3, 3), "bias": (2,)},
+        *_conv_pool,
+        {"padding": ((1, 1), (0, 1))},
+        name_behind="conv_pool",
+    ),
+    "conv_pool whose filters see the whole image": Operation(
+        "conv2d",
+        {"x": (3, 2, 3, 2), **_filters},
+        *_conv_pool,
+        {"pool_kernel": 1},
+        name_behind="conv_pool",
+    ),
+    "linear_relu": Operation(
+        "linear", {"x": (5, 3), "weight": (4, 3), "bias": (4,)}, *_linear_relu, name_behind="relu"
+    ),
+    "batchnorm_relu": Operation("batchnorm", _norm4, *_normalised, name_behind="relu"),
+    "batchnorm_relu, 2-D": Operation("batchnorm", _norm2, *_normalised, {"eps": 1e-2}, name_behind="relu"),
     "softmax_cross_entropy": Operation(
         "softmax_cross_entropy",
         {"logits": (4, 3)},
         softmax_cross_entropy.forward,
         softmax_cross_entropy.backward,
+        constants={"labels": [0, 2, 2, 1]},
+    ),
+    "softmax_cross_entropy with labels checked": Operation(
+        "softmax_cross_entropy",
+        {"logits": (4, 3)},
+        softmax_cross_entropy.forward,
+        softmax_cross_entropy.backward,
+        {"labels_checked": True},
         constants={"labels": [0, 2, 2, 1]},
     ),
 }

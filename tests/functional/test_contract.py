@@ -127,8 +127,19 @@ def test_one_argument_of_another_type_is_refused(lib: Lib, rng: np.random.Genera
 def test_a_dy_of_another_type_is_refused(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
     y, cache = op.forward(*on(lib, op.draw(rng, "float32")))
     dy = lib.asarray(op.draw_dy(rng, lib, y))
-    with pytest.raises(TypeError, match=message(op.name, got="float64", expected="float32")):
+    with pytest.raises(TypeError, match=message(op.backward_name, got="float64", expected="float32")):
         op.gradients(dy, cache)
+
+
+@operations_where(lambda op: op.name != "softmax_cross_entropy")
+def test_a_dy_of_another_shape_is_refused(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
+    y, cache = op.forward(*on(lib, op.draw(rng)))
+    shape = tuple(int(size) for size in y.shape)
+    for wrong in ((shape[0] + 1, *shape[1:]), shape[1:], (*shape, 1)):
+        with pytest.raises(
+            ValueError, match=message(op.backward_name, got=f"dy of shape {wrong}", expected=str(shape))
+        ):
+            op.gradients(lib.asarray(np.zeros(wrong)), cache)
 
 
 @each_argument(of=lambda op: op.arguments if len(op.arguments) > 1 else [])
@@ -150,6 +161,27 @@ def test_a_dy_of_another_library_is_refused(
     y, cache = op.forward(*on(device_lib, op.draw(rng)))
     with pytest.raises(TypeError, match=r"got arrays of [^;]*; expected one library; .*to_host"):
         op.gradients(numpy_lib.asarray(op.draw_dy(rng, device_lib, y)), cache)
+    y, cache = op.forward(*on(numpy_lib, op.draw(rng)))
+    with pytest.raises(TypeError, match=r"got arrays of [^;]*; expected one library; .*to_host"):
+        op.gradients(device_lib.asarray(op.draw_dy(rng, numpy_lib, y)), cache)
+
+
+@each_operation
+def test_everything_can_be_passed_by_name(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
+    given = dict(zip(op.arguments, on(lib, op.draw(rng)), strict=True))
+    y, cache = op.forward(**given)
+    lib.assert_equal(y, lib.to_numpy(op.forward(*given.values())[0]))
+    dy = lib.asarray(op.draw_dy(rng, lib, y))
+    expected = op.gradients(dy, op.forward(*given.values())[1])
+    first = next(iter(inspect.signature(op.bare_backward).parameters))
+    results = [
+        op.bare_backward(dy, cache=cache),
+        op.bare_backward(**{first: dy, "cache": cache}),
+        op.bare_backward(**{"cache": cache, first: dy}),
+    ]
+    for result in results:
+        for gradient, wanted in zip(result if isinstance(result, tuple) else [result], expected, strict=True):
+            lib.assert_equal(gradient, lib.to_numpy(wanted))
 
 
 @each_argument(of=lambda op: op.arguments)
@@ -271,6 +303,78 @@ def test_a_dy_in_any_memory_order(lib: Lib, rng: np.random.Generator, op: Operat
         lib.assert_close(gradient, wanted, rtol=1e-12, atol=1e-13)
 
 
+# ==== gradients into the caller's arrays ====
+
+writes_gradients = operations_where(lambda op: "out" in op.backward_options)
+
+
+def poisoned(lib: Lib, like: Any) -> Any:
+    """An array as large as `like`, full of NaN, that may be written to."""
+    array = lib.xp.empty_like(like)
+    array[...] = float("nan")
+    return array
+
+
+def test_every_operation_with_parameters_writes_gradients() -> None:
+    for label, op in OPERATIONS.items():
+        assert ("out" in op.backward_options) == ("weight" in op.shapes), label
+
+
+@pytest.mark.parametrize("lent", [False, True])
+@writes_gradients
+def test_gradients_are_written_to_where_they_shall_go(
+    lib: Lib, rng: np.random.Generator, op: Operation, lent: bool
+) -> None:
+    """The results are the arrays that were given themselves."""
+    y, cache = op.forward(*on(lib, op.draw(rng)))
+    dy = lib.asarray(op.draw_dy(rng, lib, y))
+    expected = op.gradients(dy, cache)
+    out = tuple(poisoned(lib, gradient) for gradient in expected[1:])
+    for need_dx in (True, False):
+        for array in out:
+            array[...] = float("nan")
+        dx, *results = op.gradients(dy, cache, out=out, need_dx=need_dx, work=Workspace() if lent else None)
+        assert all(result is array for result, array in zip(results, out, strict=True))
+        for result, wanted in zip(results, expected[1:], strict=True):
+            lib.assert_close(result, lib.to_numpy(wanted), rtol=1e-12, atol=1e-13)
+        if need_dx:
+            lib.assert_close(dx, lib.to_numpy(expected[0]), rtol=1e-12, atol=1e-13)
+        else:
+            assert dx is None
+
+
+@operations_where(lambda op: "need_dweight" in op.backward_options)
+def test_without_a_bias_there_is_no_gradient_of_it(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
+    x, weight, bias = on(lib, op.draw(rng))
+    y, cache = op.forward(x, weight)
+    expected_y = lib.to_numpy(op.forward(x, weight, lib.asarray(np.zeros(bias.shape)))[0])
+    lib.assert_close(y, expected_y, rtol=1e-12, atol=1e-13)
+    dy = lib.asarray(op.draw_dy(rng, lib, y))
+    dx, dweight, dbias = op.gradients(dy, cache)
+    assert dbias is None
+    out = (poisoned(lib, dweight), None)
+    again, written, nothing = op.gradients(dy, cache, out=out)
+    assert written is out[0]
+    assert nothing is None
+    lib.assert_close(written, lib.to_numpy(dweight), rtol=1e-12, atol=1e-13)
+    lib.assert_close(again, lib.to_numpy(dx), rtol=1e-12, atol=1e-13)
+
+
+@operations_where(lambda op: "need_dweight" in op.backward_options)
+def test_what_is_not_needed_is_none_and_the_rest_the_same(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
+    y, cache = op.forward(*on(lib, op.draw(rng)))
+    dy = lib.asarray(op.draw_dy(rng, lib, y))
+    dx, dweight, dbias = op.gradients(dy, cache)
+    only_dx = op.gradients(dy, cache, need_dweight=False)
+    lib.assert_close(only_dx[0], lib.to_numpy(dx), rtol=1e-12, atol=1e-13)
+    assert only_dx[1:] == [None, None]
+    rest = op.gradients(dy, cache, need_dx=False)
+    assert rest[0] is None
+    lib.assert_close(rest[1], lib.to_numpy(dweight), rtol=1e-12, atol=1e-13)
+    lib.assert_close(rest[2], lib.to_numpy(dbias), rtol=1e-12, atol=1e-13)
+    assert op.gradients(dy, cache, need_dx=False, need_dweight=False) == [None, None, None]
+
+
 # ==== memory that is lent ====
 
 
@@ -295,15 +399,17 @@ def test_a_workspace_changes_no_number(lib: Lib, rng: np.random.Generator, op: O
 def test_a_workspace_lends_the_same_memory_in_the_next_step(
     numpy_lib: Lib, rng: np.random.Generator, op: Operation
 ) -> None:
-    """This is what it is for: the large results lie where they lay a step ago. (The loss has none.)"""
+    """This is what it is for: the large results lie where they lay a step ago, from the second step on: the first one
+    finds out how much is needed. (The loss has none.)
+    """
     work = Workspace()
     steps = []
-    for _ in range(2):
+    for _ in range(3):
         y, cache = op.forward(*on(numpy_lib, op.draw(rng)), work=work)
         dx = op.gradients(numpy_lib.asarray(op.draw_dy(rng, numpy_lib, y)), cache, work=work)[0]
         work.end_step()
         steps.append((y, dx))
-    (y1, dx1), (y2, dx2) = steps
+    _, (y1, dx1), (y2, dx2) = steps
     assert np.shares_memory(y1, y2)
     assert np.shares_memory(dx1, dx2)
     assert not np.shares_memory(y2, dx2)

@@ -220,6 +220,28 @@ def test_two_results_of_one_layer_do_not_alias(lib: Lib, rng: np.random.Generato
         assert not np.shares_memory(first_dx, second_dx)
 
 
+@each_layer
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_two_results_held_at_once_are_those_of_single_calls(
+    lib: Lib, rng: np.random.Generator, case: Case, training: bool
+) -> None:
+    """The pure core keeps its contract: without a workspace no memory is used twice, whatever is held."""
+    layer, other = case.make(lib), case.make(lib)
+    for one in (layer, other):
+        one.train() if training else one.eval()
+    inputs = [case.draw(rng, lib) for _ in range(2)]
+    results = [call(x) for call in (layer, layer.infer) for x in inputs]
+    dy = draw_dy(rng, lib, results[1])
+    results.append(layer.backward(dy))
+    for k, call in enumerate([other, other.infer]):
+        for x, result in zip(inputs, results[2 * k : 2 * k + 2], strict=True):
+            lib.assert_equal(result, lib.to_numpy(call(x)))
+    lib.assert_equal(results[-1], lib.to_numpy(other.backward(dy)))
+    if lib.name == "numpy" and "Flatten" not in repr(layer):  # a view, where there is nothing to compute
+        for k, result in enumerate(results):
+            assert not any(np.shares_memory(result, held) for held in [*inputs, dy, *results[:k]])
+
+
 @each_layer_with_arrays
 def test_gradients_are_assigned_and_not_added_up(lib: Lib, rng: np.random.Generator, case: Case) -> None:
     layer = case.make(lib)

@@ -17,11 +17,13 @@ from .memory import (
     empty_batch_last,
     into,
     place,
+    put,
     read,
     to_device,
     to_host,
     zeros,
 )
+from .seam import swappable, swappables
 
 __all__ = [
     "Array",
@@ -40,8 +42,11 @@ __all__ = [
     "namespace_of",
     "on_device_of",
     "place",
+    "put",
     "read",
     "resolve_backend",
+    "swappable",
+    "swappables",
     "synchronize",
     "to_device",
     "to_host",

@@ -29,6 +29,8 @@ def namespace_of(*arrays: Array | None) -> Namespace:
         True
     """
     given = [a for a in arrays if a is not None]
+    if given and all(type(a) is np.ndarray for a in given):  # the usual case, and it is asked many times in a step
+        return np
     if not given:
         raise TypeError("namespace_of: got no array; expected at least one; pass the arrays that the result depends on")
     found = [library_of(a) for a in given]
@@ -55,7 +57,8 @@ def _check_current_device(xp: Namespace, arrays: list[Array]) -> None:
 
 def library_of(array: Array) -> Namespace:
     """Return the library that `array` belongs to, on whichever device it lies."""
-    return _namespace_of_type(type(array))  # type: ignore[arg-type]  # mypy #14727
+    kind = type(array)
+    return np if kind is np.ndarray else _namespace_of_type(kind)  # type: ignore[arg-type]  # mypy #14727
 
 
 @functools.cache  # asked several times in every operation

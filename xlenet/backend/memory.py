@@ -62,17 +62,24 @@ def batch_last(x: Array) -> Array:
     return library_of(x).permute_dims(x, (*range(1, x.ndim), 0))
 
 
-def into(out: Array | None, function: Callable[..., Array], *args: Any) -> Array:
-    """Return ``function(*args)``, written into `out` where one is given.
+def into(out: Array | None, function: Callable[..., Array], *args: Any, **kwargs: Any) -> Array:
+    """Return ``function(*args, **kwargs)``, written into `out` where one is given.
 
     ``out=`` is not part of the array API standard: a library without it computes first and copies then.
     """
     if out is None:
-        return function(*args)
+        return function(*args, **kwargs)
     if library_of(out).__name__ == "array_api_strict":
-        out[...] = function(*args)
-        return out
-    return function(*args, out=out)
+        return put(function(*args, **kwargs), out)
+    return function(*args, out=out, **kwargs)
+
+
+def put(value: Array, out: Array | None) -> Array:
+    """Return `value`, copied into `out` where one is given."""
+    if out is None:
+        return value
+    out[...] = value
+    return out
 
 
 def copy(x: Array) -> Array:

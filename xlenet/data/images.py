@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, batch_first, batch_last, namespace_of, to_device
+from ..backend import Array, batch_first, batch_last, namespace_of, swappable, to_device
 from ..checks import check_dtype
 from ..workspace import Workspace, new
+
+_PART = 1000  # images
 
 
 class Normalization(NamedTuple):
@@ -72,16 +74,40 @@ class Images:
         in memory.
         """
         if isinstance(which, slice):
-            pixels, labels = self.x[which, ...], self.y[which]
-        else:
-            xp = namespace_of(which)
-            pixels, labels = xp.take(self.x, which, axis=0), xp.take(self.y, which, axis=0)
-        n, c, h, w = pixels.shape
-        x = new((c, h, w, n), like=pixels, work=work, dtype=self.dtype)
-        x[...] = namespace_of(x).astype(batch_last(pixels), x.dtype)
-        x *= self._scale
-        x += self._shift
-        return batch_first(x), labels
+            return normalise(self.x[which, ...], self._scale, self._shift, self.dtype, work=work), self.y[which]
+        x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
+        return x, namespace_of(which).take(self.y, which, axis=0)
+
+
+@swappable
+def gather(x: Array, which: Array, scale: Array, shift: Array, dtype: Any, *, work: Workspace | None = None) -> Array:
+    """Return the images at the positions `which` as `normalise` does.
+
+    Args:
+        x: pixels (TOTAL, C, H, W), uint8.
+        which: positions (N,), int64.
+        scale: of each channel, (C, 1, 1, 1).
+        shift: of each channel, (C, 1, 1, 1).
+        dtype: of the result.
+        work: lends memory until the step ends; None allocates.
+
+    Example:
+        >>> pixels, one = np.arange(6, dtype=np.uint8).reshape(3, 1, 1, 2), np.ones((1, 1, 1, 1))
+        >>> gather(pixels, np.array([2, 0]), 10 * one, one, "float64").reshape(2, 2)
+        array([[41., 51.],
+               [ 1., 11.]])
+    """
+    return normalise(namespace_of(x).take(x, which, axis=0), scale, shift, dtype, work=work)
+
+
+def normalise(pixels: Array, scale: Array, shift: Array, dtype: Any, *, work: Workspace | None = None) -> Array:
+    """Return pixels * scale + shift, (N, C, H, W) with N innermost in memory."""
+    n, c, h, w = pixels.shape
+    x = new((c, h, w, n), like=pixels, work=work, dtype=dtype)
+    x[...] = namespace_of(x).astype(batch_last(pixels), x.dtype)
+    x *= scale
+    x += shift
+    return batch_first(x)
 
 
 def _checked(normalization: Normalization, channels: int) -> Normalization:
@@ -100,7 +126,9 @@ def _measure(x: Any) -> Normalization:
     values = np.arange(256.0)
     means, stds = [], []
     for channel in range(x.shape[1]):
-        counts = np.bincount(x[:, channel].ravel(), minlength=256)
+        # Some images at a time: bincount makes a copy of eight bytes a pixel.
+        parts = (x[start : start + _PART, channel] for start in range(0, len(x), _PART))
+        counts: Any = sum(np.bincount(part.ravel(), minlength=256) for part in parts)
         mean = float(counts @ values / counts.sum())
         means.append(mean)
         # Images of one colour have no spread; they are left as they are.

@@ -11,9 +11,10 @@ M = N*H*W (or N): a view, where the batch lies innermost in memory.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
-from ..backend import Array, batch_first, batch_last, into
+from ..backend import Array, batch_first, batch_last, into, swappable
 from ..checks import check_arrays, check_gradient, check_shape
 from ..workspace import Workspace, new
 
@@ -39,6 +40,7 @@ class EvaluationCache(NamedTuple):
     shape: tuple[int, ...]
 
 
+@swappable
 def forward_training(
     x: Array, weight: Array, bias: Array, eps: float = 1e-5, *, work: Workspace | None = None
 ) -> tuple[Array, TrainingCache]:
@@ -67,14 +69,9 @@ def forward_training(
     References:
         S. Ioffe, C. Szegedy, Batch Normalization (2015), https://arxiv.org/abs/1502.03167
     """
-    xp, eps = _check(x, eps, weight=weight, bias=bias)
+    xp, eps = check_training(x, eps, weight, bias)
     rows = _rows(x, xp)
     m = rows.shape[1]
-    if m == 1:
-        raise ValueError(
-            f"batchnorm: got one value per channel in x of shape {tuple(x.shape)}; expected at least 2 in training; "
-            "use a larger batch (or another, if the last one of an epoch is short), or eval()"
-        )
     mean = xp.mean(rows, axis=1)
     centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, mean[:, None])
     # Two passes: E[x^2] - E[x]^2 would lose every digit where the mean is large against the spread.
@@ -84,8 +81,14 @@ def forward_training(
     return y, TrainingCache(centred, inv_std, weight, mean, var, m, tuple(x.shape))
 
 
+@swappable
 def backward_training(
-    dy: Array, cache: TrainingCache, *, need_dx: bool = True, work: Workspace | None = None
+    dy: Array,
+    cache: TrainingCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[Array, Array] | None = None,
+    work: Workspace | None = None,
 ) -> tuple[Array | None, Array, Array]:
     """Return the gradients by x, weight and bias, where mean and variance depend on x as well.
 
@@ -95,6 +98,7 @@ def backward_training(
         dy: gradient of the loss by y, of its shape.
         cache: what `forward_training` returned.
         need_dx: False skips dx.
+        out: where dweight and dbias are to be written; None allocates.
         work: lends memory until the step ends; None allocates.
 
     Returns:
@@ -108,7 +112,7 @@ def backward_training(
         (array([0., 0.]), array([2.]))
     """
     centred, inv_std, weight, m = cache.centred, cache.inv_std, cache.weight, cache.m
-    xp, rows, dweight, dbias = _parameter_gradients(dy, cache)
+    xp, rows, dweight, dbias = _parameter_gradients(dy, cache, out)
     if not need_dx:
         return None, dweight, dbias
     dx = into(new(rows.shape, like=dy, work=work), xp.multiply, centred, inv_std * dweight[:, None] * (-1.0 / m))
@@ -116,6 +120,29 @@ def backward_training(
     dx -= dbias[:, None] / m
     dx *= weight[:, None] * inv_std
     return _images(dx, cache.shape, xp), dweight, dbias
+
+
+@swappable
+def update_running(running_mean: Array, running_var: Array, cache: Any, decay: float) -> None:
+    """Let running statistics follow a batch's, in place: running = decay * running + (1 - decay) * batch.
+
+    Args:
+        running_mean: (C,), changed.
+        running_var: (C,), changed; it follows the unbiased variance, divided by M - 1.
+        cache: what `forward_training` returned: its mean, var and m are read.
+        decay: the weight of the old value, 0 to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> mean, var = np.zeros(1), np.ones(1)
+        >>> update_running(mean, var, forward_training(np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1))[1], decay=0.5)
+        >>> mean, var
+        (array([1.]), array([1.5]))
+    """
+    running_mean *= decay
+    running_mean += (1.0 - decay) * cache.mean
+    running_var *= decay
+    running_var += ((1.0 - decay) * cache.m / (cache.m - 1)) * cache.var
 
 
 def forward_evaluation(
@@ -161,7 +188,12 @@ def forward_evaluation(
 
 
 def backward_evaluation(
-    dy: Array, cache: EvaluationCache, *, need_dx: bool = True, work: Workspace | None = None
+    dy: Array,
+    cache: EvaluationCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[Array, Array] | None = None,
+    work: Workspace | None = None,
 ) -> tuple[Array | None, Array, Array]:
     """Return the gradients by x, weight and bias, where mean and variance are constants: dx = gamma / std * dy.
 
@@ -169,6 +201,7 @@ def backward_evaluation(
         dy: gradient of the loss by y, of its shape.
         cache: what `forward_evaluation` returned.
         need_dx: False skips dx.
+        out: where dweight and dbias are to be written; None allocates.
         work: lends memory until the step ends; None allocates.
 
     Returns:
@@ -181,11 +214,22 @@ def backward_evaluation(
         >>> backward_evaluation(np.array([[1.0]]), cache)
         (array([[1.]]), array([1.]), array([1.]))
     """
-    xp, rows, dweight, dbias = _parameter_gradients(dy, cache)
+    xp, rows, dweight, dbias = _parameter_gradients(dy, cache, out)
     if not need_dx:
         return None, dweight, dbias
     dx = into(new(rows.shape, like=dy, work=work), xp.multiply, rows, cache.weight[:, None] * cache.inv_std)
     return _images(dx, cache.shape, xp), dweight, dbias
+
+
+def check_training(x: Array, eps: float, weight: Array, bias: Array) -> tuple[Any, float]:
+    """Return the arrays' library and eps as a Python float, having checked forward_training's arguments."""
+    xp, eps = _check(x, eps, weight=weight, bias=bias)
+    if math.prod(x.shape) == x.shape[1]:
+        raise ValueError(
+            f"batchnorm: got one value per channel in x of shape {tuple(x.shape)}; expected at least 2 in training; "
+            "use a larger batch (or another, if the last one of an epoch is short), or eval()"
+        )
+    return xp, eps
 
 
 def _check(x: Array, eps: float, **parameters: Array) -> tuple[Any, float]:
@@ -221,11 +265,13 @@ def _scale_and_shift(
     return _images(y, x.shape, xp)
 
 
-def _parameter_gradients(dy: Array, cache: TrainingCache | EvaluationCache) -> tuple[Any, Array, Array, Array]:
+def _parameter_gradients(
+    dy: Array, cache: TrainingCache | EvaluationCache, out: tuple[Array, Array] | None
+) -> tuple[Any, Array, Array, Array]:
     """Return xp, dy as (C, M), and the two sums that both kinds of backward need: dgamma = sum of dy * xhat, dbeta =
     sum of dy.
     """
     xp = check_gradient("batchnorm", dy, cache.shape, cache.weight)
     rows = _rows(dy, xp)
-    dweight = _dot_rows(rows, cache.centred, xp) * cache.inv_std[:, 0]
-    return xp, rows, dweight, xp.sum(rows, axis=1)
+    dweight = into(out and out[0], xp.multiply, _dot_rows(rows, cache.centred, xp), cache.inv_std[:, 0])
+    return xp, rows, dweight, into(out and out[1], xp.sum, rows, axis=1)

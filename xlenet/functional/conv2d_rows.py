@@ -2,7 +2,7 @@
 
 In memory (H, C, KW, OW, N) the KH rows of pixels that one row of results sees lie one behind the other. They are, as
 they are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH times fewer
-copies, and a product that stays in the processor's cache. Forward, for each of the OH rows of results:
+copies, and products that stay in the processor's cache. Forward, for each of the OH rows of results:
 
     Y[o] = W @ rows[o*stride : o*stride + KH]        (F, OW*N) = (F, KH*C*KW) @ (KH*C*KW, OW*N)
 
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..backend import Array, batch_first, batch_last, into, namespace_of, zeros
+from ..backend import Array, batch_first, batch_last, into, namespace_of, put, swappable, zeros
 from ..checks import check_gradient
 from ..workspace import Workspace, new
-from .conv2d import check_forward
+from . import conv2d
 from .windows import Padding, Windows, pad, seen_along
 
 
@@ -30,6 +30,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
+@swappable
 def forward(
     x: Array,
     weight: Array,
@@ -38,7 +39,7 @@ def forward(
     padding: Padding = 0,
     *,
     work: Workspace | None = None,
-) -> tuple[Array, Cache]:
+) -> tuple[Array, Cache | conv2d.Cache]:
     """Convolve images with filters: arguments, results and errors of `conv2d.forward`, equal to it within rounding.
 
     Example:
@@ -49,21 +50,28 @@ def forward(
                [6., 9., 6.],
                [4., 6., 4.]])
     """
-    xp, windows = check_forward(x, weight, bias, stride, padding)
+    xp, windows = conv2d.check_forward(x, weight, bias, stride, padding)
+    if windows.cover_the_image:  # nothing overlaps, and img2col has nothing to copy
+        return conv2d.forward(x, weight, bias, stride, padding, work=work)
     n, f, (oh, ow) = x.shape[0], weight.shape[0], windows.out
-    rows = _unfold_width(x, windows, work)
-    matrix = _as_matrix(weight, xp)
+    rows = unfold_width(x, windows, work)
     y = new((f, oh, ow * n), like=x, work=work)
-    for o in range(oh):
-        into(y[:, o, :], xp.matmul, matrix, _seen_by(o, rows, windows, xp))
+    multiply(weight, rows, windows, xp.permute_dims(y, (1, 0, 2)))
     if bias is not None:
         y += bias[:, None, None]
     y = batch_first(xp.reshape(y, (f, oh, ow, n)))
     return y, Cache(rows, weight, windows, tuple(x.shape), bias is not None)
 
 
+@swappable
 def backward(
-    dy: Array, cache: Cache, *, need_dx: bool = True, need_dweight: bool = True, work: Workspace | None = None
+    dy: Array,
+    cache: Cache | conv2d.Cache,
+    *,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+    out: tuple[Array, Array | None] | None = None,
+    work: Workspace | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients by forward's arrays: arguments and results of `conv2d.backward`.
 
@@ -75,49 +83,28 @@ def backward(
         array([[[[8., 8.],
                  [8., 8.]]]])
     """
+    if isinstance(cache, conv2d.Cache):
+        return conv2d.backward(dy, cache, need_dx=need_dx, need_dweight=need_dweight, out=out, work=work)
     rows, weight, windows, x_shape, has_bias = cache
     n, f, (oh, ow) = x_shape[0], weight.shape[0], windows.out
     xp = check_gradient("conv2d", dy, (n, f, oh, ow), weight)
     dy = xp.reshape(batch_last(dy), (f, oh, ow * n))
     dx = dweight = dbias = None
     if need_dweight:
-        dweight = _weight_gradient(dy, rows, weight, windows, xp)
-        dbias = xp.sum(xp.reshape(dy, (f, -1)), axis=1) if has_bias else None
+        dweight = put(weight_gradient(xp.permute_dims(dy, (1, 2, 0)), rows, windows), out and out[0])
+        dbias = into(out and out[1], xp.sum, xp.reshape(dy, (f, -1)), axis=1) if has_bias else None
     if need_dx:
-        drows = new(rows.shape, like=dy, work=work)
-        drows[...] = 0
-        matrix = _as_matrix(weight, xp).T
-        part = new((matrix.shape[0], ow * n), like=dy, work=work)
-        for o in range(oh):
-            seen = _seen_by(o, drows, windows, xp)
-            seen += into(part, xp.matmul, matrix, dy[:, o, :])
-        dx = _fold_width(drows, x_shape, windows, work)
+        drows = rows_gradient(xp.permute_dims(dy, (1, 0, 2)), rows.shape, weight, windows, work)
+        dx = batch_first(new((*x_shape[1:], n), like=dy, work=work))
+        fold_width(drows, windows, dx)
     return dx, dweight, dbias
 
 
-def _weight_gradient(dy: Array, rows: Array, weight: Array, windows: Windows, xp: Any) -> Array:
-    f, c, kh, kw = weight.shape
-    total = zeros((kh * c * kw, f), like=dy)
-    for o in range(windows.out[0]):
-        # This way round, (KH*C*KW, F): BLAS likes many rows.
-        total += xp.matmul(_seen_by(o, rows, windows, xp), dy[:, o, :].T)
-    return xp.permute_dims(xp.reshape(total, (kh, c, kw, f)), (3, 1, 0, 2))
+# ==== the parts ====
 
 
-def _as_matrix(weight: Array, xp: Any) -> Array:
-    """(F, C, KH, KW) -> (F, KH*C*KW), the order in which a window lies in rows."""
-    return xp.reshape(xp.permute_dims(weight, (0, 2, 1, 3)), (weight.shape[0], -1))
-
-
-def _seen_by(o: int, rows: Array, windows: Windows, xp: Any) -> Array:
-    """View what the o-th row of results sees as a matrix (KH*C*KW, OW*N)."""
-    first = o * windows.stride[0]
-    seen = rows[first : first + windows.kernel[0], ...]
-    _, c, kw, ow, n = seen.shape
-    return xp.reshape(seen, (windows.kernel[0] * c * kw, ow * n))
-
-
-def _unfold_width(x: Array, windows: Windows, work: Workspace | None) -> Array:
+@swappable
+def unfold_width(x: Array, windows: Windows, work: Workspace | None) -> Array:
     """Copy each pixel once for each column of the kernel: (N, C, H, W) -> (H + padding, C, KW, OW, N)."""
     n, c = x.shape[:2]
     x = namespace_of(x).permute_dims(pad(x, windows.padding, work), (2, 1, 3, 0))  # (H, C, W, N)
@@ -128,15 +115,68 @@ def _unfold_width(x: Array, windows: Windows, work: Workspace | None) -> Array:
     return rows
 
 
-def _fold_width(drows: Array, x_shape: tuple[int, ...], windows: Windows, work: Workspace | None) -> Array:
-    """Add each copy back to its pixel: the adjoint of `_unfold_width`."""
-    n, c, h, w = x_shape
+@swappable
+def multiply(weight: Array, rows: Array, windows: Windows, y: Array) -> None:
+    """Fill y (OH, F, OW*N) with the products of the filters and what each row of results sees."""
+    xp, matrix = namespace_of(rows), as_matrix(weight)
+    for o in range(windows.out[0]):
+        into(y[o, ...], xp.matmul, matrix, _seen_by(o, rows, windows))
+
+
+@swappable
+def weight_gradient(dy: Array, rows: Array, windows: Windows) -> Array:
+    """Return dW (F, C, KH, KW), from dy (OH, OW*N, F)."""
+    xp, kh, (_, c, kw, _, _) = namespace_of(dy), windows.kernel[0], rows.shape
+    total = zeros((kh * c * kw, dy.shape[2]), like=dy)
+    for o in range(windows.out[0]):
+        total += xp.matmul(_seen_by(o, rows, windows), dy[o, ...])  # this way round: BLAS likes many rows
+    return as_filters(total, c, kh, kw)
+
+
+@swappable
+def rows_gradient(dy: Array, shape: tuple[int, ...], weight: Array, windows: Windows, work: Workspace | None) -> Array:
+    """Return the gradient by rows, of `shape` (H + padding, C, KW, OW, N), from dy (OH, F, OW*N): one row of the kernel
+    after the other.
+    """
+    xp, (h, c, kw, ow, n), (oh, sh) = namespace_of(dy), shape, (windows.out[0], windows.stride[0])
+    drows = new((h, c * kw, ow * n), like=dy, work=work)
+    drows[...] = 0
+    part = new((oh, c * kw, ow * n), like=dy, work=work)
+    for i in range(windows.kernel[0]):
+        filters = xp.reshape(weight[:, :, i, :], (-1, c * kw))
+        seen = drows[i : i + (oh - 1) * sh + 1 : sh, ...]
+        seen += into(part, xp.matmul, filters.T, dy)
+    return xp.reshape(drows, shape)
+
+
+def fold_width(drows: Array, windows: Windows, dx: Array) -> None:
+    """Add each copy back to its pixel, into dx (N, C, H, W): the adjoint of `unfold_width`."""
+    h, w = windows.size
     (top, _), (left, _) = windows.padding
-    dx = new((c, h, w, n), like=drows, work=work)
+    dx = batch_last(dx)
     dx[...] = 0
     inside = namespace_of(drows).permute_dims(drows[top : top + h, ...], (1, 2, 0, 3, 4))  # (C, KW, H, OW, N)
     for j in range(windows.kernel[1]):
         seen, pixels = seen_along(j, windows.stride[1], left, w, windows.out[1])
         target = dx[:, :, pixels, :]
         target += inside[:, j, :, seen, :]
-    return batch_first(dx)
+
+
+def as_matrix(weight: Array) -> Array:
+    """(F, C, KH, KW) -> (F, KH*C*KW), the order in which a window lies in rows."""
+    xp = namespace_of(weight)
+    return xp.reshape(xp.permute_dims(weight, (0, 2, 1, 3)), (weight.shape[0], -1))
+
+
+def as_filters(matrix: Array, c: int, kh: int, kw: int) -> Array:
+    """(KH*C*KW, F) -> (F, C, KH, KW)."""
+    xp = namespace_of(matrix)
+    return xp.permute_dims(xp.reshape(matrix, (kh, c, kw, -1)), (3, 1, 0, 2))
+
+
+def _seen_by(o: int, rows: Array, windows: Windows) -> Array:
+    """View what the o-th row of results sees as a matrix (KH*C*KW, OW*N)."""
+    first = o * windows.stride[0]
+    seen = rows[first : first + windows.kernel[0], ...]
+    kh, c, kw, ow, n = seen.shape
+    return namespace_of(rows).reshape(seen, (kh * c * kw, ow * n))

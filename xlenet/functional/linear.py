@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..backend import Array, batch_first, into
+from ..backend import Array, batch_first, into, swappable
 from ..checks import check_arrays, check_gradient, check_shape
 from ..workspace import Workspace, new
 
@@ -17,6 +17,7 @@ class Cache(NamedTuple):
     has_bias: bool
 
 
+@swappable
 def forward(
     x: Array, weight: Array, bias: Array | None = None, *, work: Workspace | None = None
 ) -> tuple[Array, Cache]:
@@ -55,8 +56,15 @@ def forward(
     return batch_first(y), Cache(x, weight, bias is not None)
 
 
+@swappable
 def backward(
-    dy: Array, cache: Cache, *, need_dx: bool = True, need_dweight: bool = True, work: Workspace | None = None
+    dy: Array,
+    cache: Cache,
+    *,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+    out: tuple[Array, Array | None] | None = None,
+    work: Workspace | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients by forward's arrays: dx = dy @ W, dW = dy.T @ x, db = the sum of dy over the batch.
 
@@ -65,6 +73,7 @@ def backward(
         cache: what `forward` returned.
         need_dx: False skips dx.
         need_dweight: False skips dweight and dbias, as in a frozen layer.
+        out: where dweight and dbias are to be written; None allocates.
         work: lends memory until the step ends; None allocates.
 
     Returns:
@@ -80,8 +89,8 @@ def backward(
     xp = check_gradient("linear", dy, (x.shape[0], weight.shape[0]), weight)
     dx = dweight = dbias = None
     if need_dweight:
-        dweight = xp.matmul(dy.T, x)
-        dbias = xp.sum(dy, axis=0) if has_bias else None
+        dweight = into(out and out[0], xp.matmul, dy.T, x)
+        dbias = into(out and out[1], xp.sum, dy, axis=0) if has_bias else None
     if need_dx:
         dx = batch_first(into(new((x.shape[1], x.shape[0]), like=dy, work=work), xp.matmul, weight.T, dy.T))
     return dx, dweight, dbias

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..backend import Array, batch_first, into, namespace_of
+from ..backend import Array, batch_first, into, namespace_of, swappable
 from ..checks import check_axes, check_gradient
 from ..workspace import Workspace, new
 from .windows import Padding, Windows, positions, windows_over
@@ -21,6 +21,7 @@ class Cache(NamedTuple):
     windows: Windows
 
 
+@swappable
 def forward(
     x: Array,
     kernel: Any,
@@ -57,13 +58,7 @@ def forward(
     """
     xp = namespace_of(x)
     check_axes("maxpool2d", "(N, C, H, W)", x=x)
-    stride = kernel if stride is None else stride
-    windows = windows_over(x.shape[2:], kernel, stride, padding, ceil_mode=ceil_mode, operation="maxpool2d")
-    if any(max(side) >= k for side, k in zip(windows.padding, windows.kernel, strict=True)):
-        raise ValueError(
-            f"maxpool2d: got padding {windows.padding} for kernel {windows.kernel}; "
-            "expected less padding than kernel; a window of nothing but padding has no maximum"
-        )
+    windows = windows_of(x.shape[2:], kernel, stride, padding, ceil_mode)
     n, c = x.shape[:2]
     y = batch_first(new((c, *windows.out, n), like=x, work=work))
     y[...] = _lowest(x, xp)
@@ -71,6 +66,18 @@ def forward(
         part = y[seen]
         into(part, xp.maximum, part, x[pixels])
     return y, Cache(x, y, windows)
+
+
+def windows_of(size: tuple[int, int], kernel: Any, stride: Any, padding: Padding, ceil_mode: bool) -> Windows:
+    """Return where the windows lie over an image of `size`, having checked forward's arguments."""
+    stride = kernel if stride is None else stride
+    windows = windows_over(size, kernel, stride, padding, ceil_mode=ceil_mode, operation="maxpool2d")
+    if any(max(side) >= k for side, k in zip(windows.padding, windows.kernel, strict=True)):
+        raise ValueError(
+            f"maxpool2d: got padding {windows.padding} for kernel {windows.kernel}; "
+            "expected less padding than kernel; a window of nothing but padding has no maximum"
+        )
+    return windows
 
 
 def _lowest(x: Array, xp: Any) -> float | int:
@@ -81,6 +88,7 @@ def _lowest(x: Array, xp: Any) -> float | int:
     raise TypeError(f"maxpool2d: got x {x.dtype}; expected a floating or an integer type; cast it")
 
 
+@swappable
 def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array:
     """Send each window's gradient to its winner; where windows overlap, gradients add up.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..backend import Array, arange, namespace_of
+from ..backend import Array, arange, namespace_of, swappable
 from ..checks import check_axes, check_floating, check_shape
 from ..workspace import Workspace
 
@@ -22,6 +22,7 @@ class Cache(NamedTuple):
     one_hot: Array  # (N, K), bool
 
 
+@swappable
 def forward(
     logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
 ) -> tuple[Array, Cache]:
@@ -79,6 +80,7 @@ def _checked(labels: Array, n: int, k: int, labels_checked: bool) -> Array:
     return labels
 
 
+@swappable
 def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Array:
     """Return the gradient by logits; labels have none.
 

@@ -23,6 +23,17 @@ class Windows(NamedTuple):
     size: tuple[int, int]  # (H, W), without padding
     out: tuple[int, int]  # (OH, OW)
 
+    @property
+    def cover_the_image(self) -> bool:
+        """Whether there is a single window, and it is the whole image."""
+        return self.kernel == self.size and self.padding == ((0, 0), (0, 0))
+
+    @property
+    def lie_inside(self) -> bool:
+        """Whether no window sees anything but pixels of the image."""
+        ends = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel, strict=True)]
+        return self.padding == ((0, 0), (0, 0)) and ends[0] <= self.size[0] and ends[1] <= self.size[1]
+
 
 def windows_over(
     size: tuple[int, int],
@@ -225,10 +236,13 @@ def unfold(x: Array, windows: Windows, work: Workspace | None) -> Array:
     """Copy every window of `x` into a column: `img2col` transposed and with the batch innermost, (C*KH*KW, OH*OW*N).
 
     This is the lowering that `conv2d` uses: each of its KH*KW copies moves runs of N numbers, and the product with a
-    weight needs no transposition on either side.
+    weight needs no transposition on either side. A window as large as the image needs no copy: a view of `x`, where it
+    lies batch-last.
     """
     xp = namespace_of(x)
     n, c = x.shape[:2]
+    if windows.cover_the_image:
+        return xp.reshape(batch_last(x), (-1, n))
     columns = new((c, *windows.kernel, *windows.out, n), like=x, work=work)
     _gather(x, windows, xp.permute_dims(columns, (0, 1, 2, 5, 3, 4)), work)
     return xp.reshape(columns, (c * windows.kernel[0] * windows.kernel[1], -1))
@@ -238,6 +252,8 @@ def fold(columns: Array, x_shape: tuple[int, ...], windows: Windows, work: Works
     """Add every column back into the window it came from: the adjoint of `unfold`, as `col2img` is of `img2col`."""
     xp = namespace_of(columns)
     n, c, h, w = x_shape
+    if windows.cover_the_image:
+        return batch_first(xp.reshape(columns, (c, h, w, n)))
     columns = xp.reshape(columns, (c, *windows.kernel, *windows.out, n))
     dx = new((c, h, w, n), like=columns, work=work)
     dx[...] = 0

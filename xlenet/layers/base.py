@@ -151,9 +151,13 @@ class Layer:
         if self.requires_grad:
             self.grads[name] = zeros(host.shape, like=self.params[name])
 
+    def _gradients(self, *names: str) -> tuple[Any, ...] | None:
+        """Return where the gradients `names` belong, for a backward that can write them there; None if frozen."""
+        return tuple(self.grads.get(name) for name in names) if self.grads else None
+
     def _set_gradients(self, **gradients: Array | None) -> None:
         for name, value in gradients.items():
-            if value is not None and name in self.grads:
+            if value is not None and name in self.grads and value is not self.grads[name]:
                 check_shape(type(self).__name__, f"d{name}", value, self.grads[name].shape, f"the shape of {name}")
                 self.grads[name][...] = value
 

@@ -76,7 +76,10 @@ class Conv2D(Layer):
 
     def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
         conv = _LOWERINGS[self.lowering]
-        dx, dweight, dbias = conv.backward(dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, work=work)
+        out = self._gradients("weight", "bias")
+        dx, dweight, dbias = conv.backward(
+            dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, out=out, work=work
+        )
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
 

@@ -51,7 +51,10 @@ class Linear(Layer):
         return linear.forward(x, self.params["weight"], self.params.get("bias"), work=work)
 
     def _backward(self, dy: Array, cache: linear.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
-        dx, dweight, dbias = linear.backward(dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, work=work)
+        out = self._gradients("weight", "bias")
+        dx, dweight, dbias = linear.backward(
+            dy, cache, need_dx=need_dx, need_dweight=self.requires_grad, out=out, work=work
+        )
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import init
 from ..backend import Array, default_backend, place
@@ -10,6 +10,13 @@ from ..checks import check_dtype, integer
 from ..functional import batchnorm
 from ..workspace import Workspace
 from .base import Layer
+
+
+class _Cache(NamedTuple):
+    """By which rules forward went, and what the backward of these rules reads."""
+
+    training: bool
+    of_forward: Any
 
 
 class BatchNorm(Layer):
@@ -62,11 +69,15 @@ class BatchNorm(Layer):
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
         if not self.training:
-            return self._evaluate(x, work)
-        y, cache = batchnorm.forward_training(x, self.params["weight"], self.params["bias"], self.eps, work=work)
-        self._move("running_mean", cache.mean)
-        self._move("running_var", cache.var * (cache.m / (cache.m - 1)))
-        return y, cache
+            y, cache = self._evaluate(x, work)
+            return y, _Cache(False, cache)
+        y, trained = batchnorm.forward_training(x, self.params["weight"], self.params["bias"], self.eps, work=work)
+        self._follow(trained)
+        return y, _Cache(True, trained)
+
+    def _follow(self, cache: Any) -> None:
+        """Let the running statistics follow a batch's."""
+        batchnorm.update_running(self.buffers["running_mean"], self.buffers["running_var"], cache, self.decay)
 
     def _evaluate(self, x: Array, work: Workspace | None) -> tuple[Array, batchnorm.EvaluationCache]:
         params, buffers = self.params, self.buffers
@@ -77,15 +88,11 @@ class BatchNorm(Layer):
     def _infer(self, x: Array, work: Workspace | None) -> Array:
         return self._evaluate(x, work)[0]
 
-    def _move(self, name: str, new: Array) -> None:
-        self.buffers[name] *= self.decay
-        self.buffers[name] += (1.0 - self.decay) * new
-
-    def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
-        # The cache knows by which rules forward went, even if the mode has changed since.
-        trained = isinstance(cache, batchnorm.TrainingCache)
-        backward = batchnorm.backward_training if trained else batchnorm.backward_evaluation
-        dx, dweight, dbias = backward(dy, cache, need_dx=need_dx, work=work)
+    def _backward(self, dy: Array, cache: _Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        # By the rules that forward followed, even if the mode has changed since.
+        backward: Any = batchnorm.backward_training if cache.training else batchnorm.backward_evaluation
+        out = self._gradients("weight", "bias")
+        dx, dweight, dbias = backward(dy, cache.of_forward, need_dx=need_dx, out=out, work=work)
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
 

@@ -8,6 +8,7 @@ from typing import Self
 from ..backend import Array
 from ..workspace import Workspace
 from .base import Layer
+from .blocks import join_neighbours
 
 
 class Sequential(Layer):
@@ -42,6 +43,7 @@ class Sequential(Layer):
                 "for each place"
             )
         self._layers = dict(layers)
+        self._steps = join_neighbours(list(layers.values()))
 
     def __getitem__(self, name: str) -> Layer:
         return self._layers[name]
@@ -63,25 +65,31 @@ class Sequential(Layer):
         return super()._set_mode(training)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, bool]:
-        for layer in self._layers.values():
-            x = layer.forward(x, work=work)
+        for step in self._steps:
+            x = step.forward(x, work=work)
         return x, True  # each layer keeps its own cache; this one says that forward was called
 
     def _backward(self, dy: Array, cache: bool, need_dx: bool, work: Workspace | None) -> Array | None:
-        layers = list(self._layers.values())
+        steps = self._steps
         # Below the lowest layer that learns nobody asks for a gradient, unless the caller does.
-        lowest = 0 if need_dx else next((i for i, layer in enumerate(layers) if layer.learns), len(layers))
-        for i in reversed(range(len(layers))):
+        lowest = 0 if need_dx else next((i for i, step in enumerate(steps) if step.learns), len(steps))
+        for i in reversed(range(len(steps))):
             if i < lowest:
-                layers[i].forget()
+                steps[i].forget()
             else:
-                dy = layers[i].backward(dy, need_dx=need_dx or i > lowest, work=work)
+                dy = steps[i].backward(dy, need_dx=need_dx or i > lowest, work=work)
         return dy if need_dx else None
 
     def _infer(self, x: Array, work: Workspace | None) -> Array:
-        for layer in self._layers.values():
-            x = layer.infer(x, work=work)
+        for step in self._steps:
+            x = step.infer(x, work=work)
         return x
+
+    def forget(self) -> None:
+        """Let go of what the last `forward` remembered, in this layer and in all those in it."""
+        for step in self._steps:
+            step.forget()
+        super().forget()
 
     def __repr__(self) -> str:
         lines = "".join(f"  {name}: {layer!r}\n" for name, layer in self._layers.items())

@@ -1,0 +1,188 @@
+"""Convolution and max-pooling in one, for windows of the pooling that lie side by side, some images at a time.
+
+What lies between the two stays in the processor's cache: a part of the batch is convolved and pooled at once, and only
+the pooled numbers are kept, and for each place in a pooling window where it won, as truth values. Backward unfolds the
+images once more, which is cheaper than to fetch from memory what forward had unfolded.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Array, batch_first, batch_last, put
+from ..checks import check_gradient
+from ..functional import conv2d, maxpool2d
+from ..functional.conv2d_rows import fold_width, multiply, rows_gradient, unfold_width, weight_gradient
+from ..functional.windows import Padding, Windows
+from ..workspace import Workspace, new
+
+IMAGES = 64  # at a time; docs/performance.md has the figures
+
+
+class Cache(NamedTuple):
+    """What backward reads."""
+
+    x: Array  # (N, C, H, W)
+    weight: Array  # (F, C, KH, KW)
+    winners: list[Any]  # of each part of the batch: (KPH*KPW, PH, F, PW, n), bool
+    windows: Windows
+    pool: Windows
+    has_bias: bool
+
+
+def forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Padding = 0,
+    pool_kernel: Any = 2,
+    pool_stride: Any = None,
+    pool_padding: Padding = 0,
+    ceil_mode: bool = False,
+    *,
+    work: Workspace | None = None,
+) -> Any:
+    """See `conv_pool.forward`."""
+    windows = _windows(x, weight, bias, stride, padding, pool_kernel, pool_stride, pool_padding, ceil_mode)
+    return NotImplemented if windows is None else _compute(x, weight, bias, *windows, True, work or Workspace())
+
+
+def infer(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Any = 1,
+    padding: Padding = 0,
+    pool_kernel: Any = 2,
+    pool_stride: Any = None,
+    pool_padding: Padding = 0,
+    ceil_mode: bool = False,
+    *,
+    work: Workspace | None = None,
+) -> Any:
+    """See `conv_pool.infer`: no time is spent on who won."""
+    windows = _windows(x, weight, bias, stride, padding, pool_kernel, pool_stride, pool_padding, ceil_mode)
+    return NotImplemented if windows is None else _compute(x, weight, bias, *windows, False, work or Workspace())[0]
+
+
+def _windows(
+    x: Array, weight: Array, bias: Array | None, stride: Any, padding: Padding, *pool: Any
+) -> tuple[Windows, Windows] | None:
+    """Return the windows of convolution and pooling, or None where they are not of the kind that is done here."""
+    _, windows = conv2d.check_forward(x, weight, bias, stride, padding)
+    pools = maxpool2d.windows_of(windows.out, *pool)
+    if pools.kernel != pools.stride or not pools.lie_inside or windows.cover_the_image:
+        return None
+    return windows, pools
+
+
+def _compute(
+    x: Array, weight: Array, bias: Array | None, windows: Windows, pool: Windows, keep: bool, work: Workspace
+) -> tuple[Array, Cache]:
+    """Return y (N, F, PH, PW), and the cache, without winners if they need not be kept."""
+    n, f, (ph, pw) = x.shape[0], weight.shape[0], pool.out
+    y = new((f, ph, pw, n), like=x, work=work)
+    winners = []
+    for part in _parts(n):
+        size = part.stop - part.start
+        won = new((pool.kernel[0] * pool.kernel[1], ph, f, pw, size), like=x, work=work, dtype="bool") if keep else None
+        with work.scratch():
+            z = new((windows.out[0], f, windows.out[1] * size), like=x, work=work)
+            multiply(weight, unfold_width(x[part], windows, work), windows, z)
+            best = _largest(_places(z, pool, size), won, work)
+            target = y[..., part].transpose(1, 0, 2, 3)
+            np.add(best, 0.0 if bias is None else bias[:, None, None], out=target)
+        winners.append(won)
+    return batch_first(y), Cache(x, weight, winners, windows, pool, bias is not None)
+
+
+def _parts(n: int) -> list[slice]:
+    """Cut a batch into parts of about `IMAGES` images."""
+    count = max(1, round(n / IMAGES))
+    return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
+
+
+def _places(z: Array, pool: Windows, n: int) -> list[Array]:
+    """View z (OH, F, OW*n) at the places of the pooling windows, in row-major order: each (PH, F, PW, n)."""
+    (kph, kpw), (ph, pw) = pool.kernel, pool.out
+    z = z.reshape(*z.shape[:2], -1, n)[: ph * kph, :, : pw * kpw]
+    return [z[i::kph, :, j::kpw] for i in range(kph) for j in range(kpw)]
+
+
+def _largest(candidates: list[Array], won: Array | None, work: Workspace) -> Array:
+    """Return the largest of `candidates`, element by element; set `won` where each of them is the first such."""
+    best = new(candidates[0].shape, like=candidates[0], work=work)
+    before = candidates[0]
+    for k, candidate in enumerate(candidates[1:], start=1):
+        if won is not None:
+            np.greater(candidate, before, out=won[k])
+        before = np.maximum(before, candidate, out=best)
+    if won is not None:
+        _leave_the_last(won)
+    return before
+
+
+def _leave_the_last(won: Array) -> None:
+    """Of all places with more than those before them, leave the last, since nobody beat it; if there is none, the first
+    place of all has won.
+    """
+    beaten = won[0]
+    beaten[...] = False
+    for mine in won[:0:-1]:
+        np.greater(mine, beaten, out=mine)
+        np.logical_or(beaten, mine, out=beaten)
+    np.logical_not(beaten, out=beaten)
+
+
+def backward(
+    dy: Array,
+    cache: Any,
+    *,
+    need_dx: bool = True,
+    need_dweight: bool = True,
+    out: tuple[Array, Array | None] | None = None,
+    work: Workspace | None = None,
+) -> Any:
+    """See `conv_pool.backward`."""
+    if not isinstance(cache, Cache):
+        return NotImplemented
+    work = work or Workspace()
+    x, weight, winners, windows, pool, has_bias = cache
+    n, c, h, w = x.shape
+    f = weight.shape[0]
+    check_gradient("conv_pool", dy, (n, f, *pool.out), weight)
+    dx = batch_first(new((c, h, w, n), like=dy, work=work)) if need_dx else None
+    total: Any = 0.0
+    for part, won in zip(_parts(n), winners, strict=True):
+        with work.scratch():
+            dz = _conv_gradient(dy[part], won, windows, pool, work)
+            if need_dweight:
+                rows = unfold_width(x[part], windows, work)
+                total = total + weight_gradient(dz.transpose(0, 2, 1), rows, windows)
+            if dx is not None:
+                height = h + sum(windows.padding[0])
+                shape = (height, c, windows.kernel[1], windows.out[1], part.stop - part.start)
+                fold_width(rows_gradient(dz, shape, weight, windows, work), windows, dx[part])
+    dweight = dbias = None
+    if need_dweight:
+        dweight = put(total, out and out[0])
+        if has_bias:
+            dbias = np.sum(batch_last(dy).reshape(f, -1), axis=1, out=out and out[1])
+    return dx, dweight, dbias
+
+
+def _conv_gradient(dy: Array, won: Array, windows: Windows, pool: Windows, work: Workspace) -> Array:
+    """Return the gradient by the convolution's result, (OH, F, OW*n), from dy (n, F, PH, PW)."""
+    n, f, ph, pw = dy.shape
+    oh, ow = windows.out
+    dbest = new((ph, f, pw, n), like=dy, work=work)
+    dbest[...] = dy.transpose(2, 1, 3, 0)
+    dz = new((oh, f, ow * n), like=dy, work=work)
+    if (oh, ow) != (ph * pool.kernel[0], pw * pool.kernel[1]):
+        dz[...] = 0  # what no window of the pooling sees
+    for place, wins in zip(_places(dz, pool, n), won, strict=True):
+        np.multiply(dbest, wins, out=place)
+    return dz
