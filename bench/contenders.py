@@ -8,6 +8,7 @@ SGD with Nesterov momentum at a constant learning rate. What each of them import
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -84,7 +85,7 @@ class Xlenet:
     """
 
     def __init__(self, task: Task, backend: str, *, kernels: bool = True, graph: bool = True) -> None:
-        from xlenet.backend import resolve_backend, use_backend
+        from xlenet.backend import resolve_backend, use_backend, use_threads
         from xlenet.errors import BackendError
 
         try:
@@ -93,8 +94,11 @@ class Xlenet:
             raise Unavailable(str(error)) from error
         self.task, self.mean, self.std = task, task.mean, task.std
         self.use_backend, self.graph = use_backend, graph
+        self._stack = contextlib.ExitStack()  # for as long as the process lives
         if self.backend.xp.__name__ == "cupy":
             _switch(kernels)
+        else:
+            self._stack.enter_context(use_threads(task.threads))
         self.kernels = kernels
 
     def about(self) -> dict[str, Any]:

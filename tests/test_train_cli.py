@@ -516,26 +516,27 @@ def test_the_option_goes_before_the_environment(tiny: Any, out: Path, monkeypatc
 
 
 def test_threads_are_those_of_the_run_and_given_back(tiny: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One unless asked: so that the same seed gives the same numbers whatever the machine's setting."""
+    """One unless asked, and BLAS has one in any case: a seed gives the same numbers whatever the machine is set to."""
 
-    def threads() -> set[int]:
+    def of_blas() -> set[int]:
         return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
 
-    if not threads():
+    if not of_blas():
         pytest.skip("threadpoolctl knows no BLAS here, so there is nothing to limit")
-    seen: list[set[int]] = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    seen: list[tuple[set[int], int]] = []
     original = train.fit
 
     def look(*arguments: Any, **options: Any) -> Any:
-        seen.append(threads())
+        seen.append((of_blas(), backend.thread_count()))
         return original(*arguments, **options)
 
     monkeypatch.setattr(train, "fit", look)
-    before = threads()
+    before = of_blas()
     for arguments in ((), ("--threads", 2)):
         assert quick(out, *arguments) == 0
-    assert seen == [{1}, {2}]
-    assert threads() == before
+    assert seen == [({1}, 1), ({1}, 2)]
+    assert (of_blas(), backend.thread_count()) == (before, 1)
 
 
 def test_the_backend_is_not_left_behind(tiny: Any, out: Path) -> None:

@@ -4,7 +4,7 @@ Importing this imports NumPy and nothing else, reads no environment variable and
 """
 
 from . import errors, functional, losses, models, optim, schedules
-from .backend import default_namespace, namespace_of, synchronize, to_device, to_host, use_backend
+from .backend import default_namespace, namespace_of, synchronize, to_device, to_host, use_backend, use_threads
 from .functional import col2img, img2col
 from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
 from .losses import SoftmaxCrossEntropy
@@ -43,4 +43,5 @@ __all__ = [
     "to_device",
     "to_host",
     "use_backend",
+    "use_threads",
 ]

@@ -54,7 +54,7 @@ def training_options() -> argparse.ArgumentParser:
         type=whole(1),
         default=1,
         metavar="N",
-        help="of NumPy's BLAS, where it can be told (default: 1)",
+        help="on the CPU, each with a part of the batch: helps from batch size 128 on (default: 1)",
     )
     add("--out", type=path, metavar="DIR", help="default: runs/<time>")
     add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .backend import Backend, default_backend, resolve_backend, use_backend
+from .backend import Backend, default_backend, resolve_backend, use_backend, use_threads
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, Images, load
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
@@ -70,13 +70,11 @@ def _check_extras() -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from threadpoolctl import threadpool_limits
-
     if options.backend == "":
         raise _UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
     options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
     backend = resolve_backend(options.backend) if options.backend else default_backend()
-    with use_backend(backend), threadpool_limits(options.threads, user_api="blas"):
+    with use_backend(backend), use_threads(options.threads):
         dataset = _load(options)
         _complete(options, dataset)
         train, test = _images(dataset, options)

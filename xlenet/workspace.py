@@ -36,6 +36,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._pieces: dict[Any, _Piece] = {}  # of each library, device and type
+        self._helpers: list[Workspace] = []
 
     def empty(self, shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
         """Lend an uninitialised C-contiguous array, as `xlenet.backend.empty` would make it."""
@@ -76,6 +77,12 @@ class Workspace:
         finally:
             for key, piece in self._pieces.items():
                 piece.lent = lent.get(key, 0)
+
+    def of_thread(self, thread: int) -> Workspace:
+        """Return the workspace for the scratch memory of a thread, counted from 0; that of the first is this one."""
+        while len(self._helpers) < thread:
+            self._helpers.append(Workspace())
+        return self._helpers[thread - 1] if thread else self
 
     def end_step(self) -> None:
         """Take back everything lent."""

@@ -24,6 +24,7 @@ from .memory import (
     zeros,
 )
 from .seam import swappable, swappables
+from .threads import in_parts, thread_count, use_threads
 
 __all__ = [
     "Array",
@@ -37,6 +38,7 @@ __all__ = [
     "default_namespace",
     "empty",
     "empty_batch_last",
+    "in_parts",
     "into",
     "library_of",
     "namespace_of",
@@ -48,8 +50,10 @@ __all__ = [
     "swappable",
     "swappables",
     "synchronize",
+    "thread_count",
     "to_device",
     "to_host",
     "use_backend",
+    "use_threads",
     "zeros",
 ]

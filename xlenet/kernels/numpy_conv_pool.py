@@ -7,11 +7,12 @@ images once more, which is cheaper than to fetch from memory what forward had un
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, batch_first, batch_last, put
+from ..backend import Array, batch_first, batch_last, in_parts, put, thread_count
 from ..checks import check_gradient
 from ..functional import conv2d, maxpool2d
 from ..functional.conv2d_rows import fold_width, multiply, rows_gradient, unfold_width, weight_gradient
@@ -85,17 +86,25 @@ def _compute(
     """Return y (N, F, PH, PW), and the cache, without winners if they need not be kept."""
     n, f, (ph, pw) = x.shape[0], weight.shape[0], pool.out
     y = new((f, ph, pw, n), like=x, work=work)
-    winners = []
-    for part in _parts(n):
+    parts = _parts(n)
+    places = pool.kernel[0] * pool.kernel[1]
+    winners = [
+        new((places, ph, f, pw, part.stop - part.start), like=x, work=work, dtype="bool") if keep else None
+        for part in parts
+    ]
+    works = [work.of_thread(thread) for thread in range(thread_count())]
+
+    def compute(k: int, thread: int) -> None:
+        part, won, work = parts[k], winners[k], works[thread]
         size = part.stop - part.start
-        won = new((pool.kernel[0] * pool.kernel[1], ph, f, pw, size), like=x, work=work, dtype="bool") if keep else None
         with work.scratch():
             z = new((windows.out[0], f, windows.out[1] * size), like=x, work=work)
             multiply(weight, unfold_width(x[part], windows, work), windows, z)
             best = _largest(_places(z, pool, size), won, work)
             target = y[..., part].transpose(1, 0, 2, 3)
             np.add(best, 0.0 if bias is None else bias[:, None, None], out=target)
-        winners.append(won)
+
+    in_parts(compute, len(parts))
     return batch_first(y), Cache(x, weight, winners, windows, pool, bias is not None)
 
 
@@ -155,20 +164,26 @@ def backward(
     f = weight.shape[0]
     check_gradient("conv_pool", dy, (n, f, *pool.out), weight)
     dx = batch_first(new((c, h, w, n), like=dy, work=work)) if need_dx else None
-    total: Any = 0.0
-    for part, won in zip(_parts(n), winners, strict=True):
+    parts = _parts(n)
+    dweights: list[Any] = [None] * len(parts)
+    works = [work.of_thread(thread) for thread in range(thread_count())]
+
+    def compute(k: int, thread: int) -> None:
+        part, won, work = parts[k], winners[k], works[thread]
         with work.scratch():
             dz = _conv_gradient(dy[part], won, windows, pool, work)
             if need_dweight:
                 rows = unfold_width(x[part], windows, work)
-                total = total + weight_gradient(dz.transpose(0, 2, 1), rows, windows)
+                dweights[k] = weight_gradient(dz.transpose(0, 2, 1), rows, windows)
             if dx is not None:
                 height = h + sum(windows.padding[0])
                 shape = (height, c, windows.kernel[1], windows.out[1], part.stop - part.start)
                 fold_width(rows_gradient(dz, shape, weight, windows, work), windows, dx[part])
+
+    in_parts(compute, len(parts))
     dweight = dbias = None
     if need_dweight:
-        dweight = put(total, out and out[0])
+        dweight = put(functools.reduce(np.add, dweights), out and out[0])  # in the order of the parts, always
         if has_bias:
             dbias = np.sum(batch_last(dy).reshape(f, -1), axis=1, out=out and out[1])
     return dx, dweight, dbias

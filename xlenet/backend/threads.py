@@ -1,0 +1,89 @@
+"""Several threads on the CPU: each takes a part of the batch.
+
+BLAS can split a product over threads of its own, but the products of a small network are too small for that: it gains
+nothing, and beside another busy program it loses much. So BLAS keeps to one thread, and whole parts of the batch go to
+threads (docs/performance.md has the figures).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+_helpers: ThreadPoolExecutor | None = None
+_count = 1
+
+
+@contextlib.contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Let kernels on the CPU work on `count` parts of a batch at once inside the ``with`` block, and BLAS on one
+    thread.
+
+    It holds for the whole process, since BLAS has one setting for all. Results do not depend on `count`, down to the
+    last bit. A part is 64 images, so a batch of 64 uses one thread.
+
+    Args:
+        count: threads in all, at least 1. More than the machine's cores only wait for each other.
+
+    Raises:
+        ImportError: threadpoolctl, which tells BLAS, is not installed: it comes with ``pip install "xlenet[train]"``.
+        RuntimeError: inside another such block.
+        ValueError: a count below 1.
+
+    Example:
+        >>> with use_threads(2):
+        ...     thread_count()
+        2
+    """
+    from threadpoolctl import threadpool_limits
+
+    global _helpers, _count
+    if count < 1:
+        raise ValueError(f"use_threads: got {count}; expected at least 1; the machine's number of cores is usual")
+    if _count > 1:
+        raise RuntimeError(
+            f"use_threads: got {count} inside use_threads({_count}); expected one; leave the other first"
+        )
+    # BLAS with threads of its own must never be called from several threads at once: OpenBLAS then computes wrongly.
+    with threadpool_limits(1, user_api="blas"):
+        if count == 1:
+            yield
+            return
+        with ThreadPoolExecutor(count - 1, thread_name_prefix="xlenet") as _helpers:
+            _count = count
+            try:
+                yield
+            finally:
+                _helpers, _count = None, 1
+
+
+def thread_count() -> int:
+    """Return how many parts of a batch are worked on at once."""
+    return _count
+
+
+def in_parts(work: Callable[[int, int], None], parts: int) -> None:
+    """Call ``work(part, thread)`` for each part, 0 ... parts - 1, on as many threads as there are to be.
+
+    Which thread does what is fixed: thread t does the parts t, t + threads, ... one after another.
+    """
+    count = min(_count, max(parts, 1))
+
+    def do(thread: int) -> None:
+        for part in range(thread, parts, count):
+            work(part, thread)
+
+    if _helpers is None or count == 1:
+        do(0)
+        return
+    # With the caller's context: which warnings NumPy gives is part of it.
+    others = [_helpers.submit(contextvars.copy_context().run, do, thread) for thread in range(1, count)]
+    try:
+        do(0)
+    finally:
+        errors = [other.exception() for other in others]  # waits: nobody may still write when we return
+    for error in errors:
+        if error is not None:
+            raise error
