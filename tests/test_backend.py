@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import fake_cupy as stand_in
 from tests.libraries import Lib, open_partner
 from tests.networks import backend_name, on
 from xlenet import backend, default_namespace, errors, namespace_of, synchronize, to_device, to_host, use_backend
@@ -313,7 +314,7 @@ def test_the_real_cupy_without_a_gpu_explains_itself(cupy_wheel: Any, caplog: py
 
 
 def test_the_arrays_of_the_real_cupy_are_known_by_their_type(cupy_wheel: Any) -> None:
-    assert backend.libraries._namespace_of_type(cupy_wheel.ndarray) is cupy_wheel
+    assert backend.libraries.namespace_of_type(cupy_wheel.ndarray) is cupy_wheel
 
 
 # ==== a made-up CuPy: what is done for its sake, on machines that have no GPU ====
@@ -383,9 +384,9 @@ def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     cupy.cuda = types.SimpleNamespace(runtime=runtime, Device=FakeDevice, get_current_stream=lambda: stream)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    backend.libraries._namespace_of_type.cache_clear()
+    backend.libraries.namespace_of_type.cache_clear()
     yield cupy
-    backend.libraries._namespace_of_type.cache_clear()
+    backend.libraries.namespace_of_type.cache_clear()
 
 
 def test_cupy_that_works_is_used_and_auto_says_nothing(fake_cupy: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -607,3 +608,33 @@ def test_the_stand_in_for_a_gpu_knows_its_devices() -> None:
         assert to_device(np.ones(1)).device == strict.Device("device1")
     with use_backend("array_api_strict"):
         assert to_device(np.ones(1)).device == strict.Device("CPU_DEVICE")
+
+
+# ==== a GPU that nobody asked for ====
+
+
+def test_a_usable_gpu_is_mentioned_where_numpy_was_nobodys_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLENET_BACKEND", raising=False)
+    with stand_in.installed():
+        backend.resolve_backend.cache_clear()
+        hint = backend.unused_gpu(None)
+        assert hint.startswith("note: ")
+        assert "--backend cupy" in hint
+        assert "\n" not in hint
+        assert backend.unused_gpu("numpy") == ""
+        monkeypatch.setenv("XLENET_BACKEND", "numpy")
+        assert backend.unused_gpu(None) == ""
+    backend.resolve_backend.cache_clear()
+
+
+def test_without_cupy_or_without_a_gpu_there_is_nothing_to_mention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLENET_BACKEND", raising=False)
+
+    def refuse(name: str) -> Any:
+        raise errors.BackendError("no driver")
+
+    monkeypatch.setattr(backend.choice, "resolve_backend", refuse)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    for spec in (None, object()):
+        monkeypatch.setattr(backend.choice.importlib.util, "find_spec", lambda name, spec=spec: spec)
+        assert backend.unused_gpu(None) == ""

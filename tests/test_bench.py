@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import epoch_time
+from bench import cpu_check, epoch_time, guard, memory, tables
 from bench.comparison import Plan, _check_same
 from bench.contenders import CONTENDERS, MOMENTUM, Task, Unavailable
 from bench.report import table
@@ -302,3 +303,71 @@ def test_a_worker_has_the_threads_it_was_given(tmp_path, monkeypatch):
     worker.stop()
     assert set(worker.about["thread_variables"].values()) == {"3"}
     assert {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= worker.about["thread_variables"].keys()
+
+
+# ==== tables, promises, the guard ====
+
+
+def test_the_tables_in_the_docs_are_those_of_the_records(capsys):
+    assert tables.main(["--check"]) == 0, capsys.readouterr().out
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert {"machine", "promises", "epochs"} <= set(re.findall(r"<!-- table: (\w+) -->", page))
+    assert "| 1 | 64 |" in page
+
+
+def test_a_table_that_is_not_its_records_is_found_and_mended(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: short -->\nwrong\n<!-- end -->\nbehind\n", encoding="utf-8")
+    monkeypatch.setattr(tables, "PAGES", (page,))
+    monkeypatch.setattr(tables, "_ROOT", tmp_path)
+    assert tables.main(["--check"]) == 1
+    assert "wrong" in page.read_text(encoding="utf-8")
+    assert tables.main([]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- table: short -->\n\n| an epoch")
+    assert text.endswith("\n\n<!-- end -->\nbehind\n")
+    assert tables.main(["--check"]) == 0
+
+
+def test_a_promise_not_kept_is_said():
+    kept, broken = cpu_check.Promise("a", "s", 1.0, 1.0), cpu_check.Promise("b", "s", 1.0, 1.01)
+    assert (kept.kept, broken.kept, cpu_check.Promise("c", "s", 1.0, float("nan")).kept) == (True, False, False)
+    first, second, third = cpu_check.table([kept, broken]).splitlines()
+    assert "NOT KEPT" not in first + second
+    assert third.endswith("NOT KEPT")
+
+
+def test_promises_come_from_the_rows_they_speak_of():
+    seconds = {("numpy", 1): 3.0, ("torch", 1): 6.0, ("numpy", 2): 2.0, ("torch", 2): 2.5}
+    rows = [
+        {"contender": who, "threads": threads, "batch_size": size, "seconds_per_epoch": {"median": value + size / 1024}}
+        for (who, threads), value in seconds.items()
+        for size in cpu_check.SIZES
+    ]
+    found = [promise.measured for promise in cpu_check._about_times(rows)]
+    s = 64 / 1024
+    ratios = [(3 + s) / (6 + s), (2 + s) / (2.5 + s), (2 + 2 * s) / (2.5 + 2 * s), (2 + s / 2) / (2.5 + s / 2)]
+    assert found == pytest.approx([*ratios, 4 / (3 + s / 2)])
+
+
+def test_the_guard_compares_in_one_process(capsys, monkeypatch):
+    monkeypatch.setattr(guard, "STEPS", {"textbook": 1, "numpy": 2})
+    assert guard.main(["--turns", "1", "--at-most", "1e9"]) == 0
+    out, _ = capsys.readouterr()
+    assert "of textbook algorithm's" in out
+    assert guard.main(["--turns", "1", "--at-most", "0"]) == 1
+    assert "too slow" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts pages where Linux says how many there are")
+def test_memory_is_measured_in_a_process_of_its_own(monkeypatch, capsys):
+    monkeypatch.setattr(memory, "STEPS", 2)
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(
+        memory, "_data", lambda folder: (rng.integers(0, 256, (320, 1, 28, 28), np.uint8), rng.integers(0, 10, 320))
+    )
+    monkeypatch.setattr(sys, "argv", ["memory", "xlenet"])
+    assert memory.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 10 < found["peak_mb"] < 5000
+    assert found["page_faults_per_step"] >= 0

@@ -85,7 +85,7 @@ def test_a_cache_counts_before_arrays_since_it_knows_who_made_it(
     f, here, there = make(), numpy_lib.asarray([1.0]), device_lib.asarray([1.0])
     f(there, Cache(here))
     f(here, Cache(there))
-    f(here, Cache(Cache((1, Cache(there)))))
+    f(here, Cache(Cache(Cache(there))))
     f(here, ("SAME", (1, 2)), Cache(3), Cache(there))
     f(here, Cache(there), Cache(here))
     assert [library for _, library in asked] == ["numpy", *[device_lib.name] * 4]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .backend import Backend, default_backend, resolve_backend, use_backend, use_threads
+from .backend import Backend, default_backend, resolve_backend, unused_gpu, use_backend, use_threads
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, Images, load
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
@@ -87,6 +87,8 @@ def _train(options: argparse.Namespace) -> int:
             f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, "
             f"results in {run.path}"
         )
+        if hint := unused_gpu(options.backend):
+            console.say(hint)
         with contextlib.closing(console):
             interrupted = _learn(options, model, train, test, run, console)
         run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})

@@ -77,7 +77,7 @@ def _forget() -> None:
     """Clear what xlenet remembers of its libraries."""
     from xlenet.backend import choice, libraries
 
-    caches = [choice.resolve_backend, libraries._namespace_of_type]
+    caches = [choice.resolve_backend, libraries.namespace_of_type]
     seam = sys.modules.get("xlenet.backend.seam")
     if seam is not None:
         caches += [seam._kernel, seam._kernels, seam.kernels_on]

@@ -29,6 +29,7 @@ from xlenet import (
     SoftmaxCrossEntropy,
     Workspace,
 )
+from xlenet.backend.seam import kernels_on
 from xlenet.functional import batchnorm_relu, conv_pool, linear_relu
 from xlenet.layers import blocks
 from xlenet.layers.blocks import BatchNormReLU, Block, ConvPool, LinearReLU, join_neighbours
@@ -228,7 +229,8 @@ def test_a_block_computes_by_the_operation_of_both(
     model, x = make(), rng.standard_normal(shape)
     model.backward(model(x))
     model.infer(x)
-    assert called == functions
+    # Without its kernel, infer is forward without the cache.
+    assert called == functions + ["forward"] * (name == "ConvPool" and not kernels_on())
 
 
 # ==== the same as one by one ====

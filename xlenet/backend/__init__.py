@@ -6,7 +6,7 @@ own module, never a wrapper. Bytes cross between host and device in `to_host` an
 made of), and nowhere else.
 """
 
-from .choice import Backend, default_backend, default_namespace, resolve_backend, use_backend
+from .choice import Backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
 from .libraries import Array, Namespace, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
@@ -53,6 +53,7 @@ __all__ = [
     "thread_count",
     "to_device",
     "to_host",
+    "unused_gpu",
     "use_backend",
     "use_threads",
     "zeros",

@@ -6,8 +6,10 @@ import contextlib
 import difflib
 import functools
 import importlib
+import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -95,6 +97,24 @@ def _first_that_works() -> Backend:
     except BackendError as reason:
         _logger.warning("backend auto uses NumPy: %s", reason)
         return resolve_backend("numpy")
+
+
+def unused_gpu(asked_for: str | None) -> str:
+    """Return a line about a GPU that would be used if anybody had asked for it; nothing if there is none, or somebody
+    has chosen a backend: in `asked_for` or in the environment.
+
+    Where CuPy is not installed, nobody is asked: CPU-only machines lose no time.
+    """
+    if asked_for or os.environ.get("XLENET_BACKEND"):
+        return ""
+    if "cupy" not in sys.modules and importlib.util.find_spec("cupy") is None:
+        return ""
+    try:
+        backend = resolve_backend("cupy")
+    except BackendError:
+        return ""
+    name = backend.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"note: {name} is not used; --backend cupy, or XLENET_BACKEND=cupy, trains on it"
 
 
 def _import(library: str) -> Namespace:

@@ -58,11 +58,12 @@ def _check_current_device(xp: Namespace, arrays: list[Array]) -> None:
 def library_of(array: Array) -> Namespace:
     """Return the library that `array` belongs to, on whichever device it lies."""
     kind = type(array)
-    return np if kind is np.ndarray else _namespace_of_type(kind)  # type: ignore[arg-type]  # mypy #14727
+    return np if kind is np.ndarray else namespace_of_type(kind)  # type: ignore[arg-type]  # mypy #14727
 
 
 @functools.cache  # asked several times in every operation
-def _namespace_of_type(kind: type) -> Namespace:
+def namespace_of_type(kind: type) -> Namespace:
+    """Return the library whose arrays are of type `kind`."""
     library = kind.__module__.partition(".")[0]
     if issubclass(kind, np.ndarray | np.generic) and not issubclass(kind, np.matrix | np.ma.MaskedArray):
         return np

@@ -12,10 +12,10 @@ import functools
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from .libraries import LIBRARIES, Array, library_of
+from .libraries import LIBRARIES, namespace_of_type
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,22 +54,33 @@ def swappable(portable: Callable[P, R]) -> Callable[P, R]:
 swappables: dict[str, Callable[..., Any]] = {}
 
 
-def _library(args: tuple[Any, ...]) -> str:
-    """Return the name of the library of the first tuple with an array among `args`, else of the first array: no name,
+_CACHE = "cache"  # in the place of a library's name
+
+
+def _library(values: Iterable[Any]) -> str:
+    """Return the name of the library of the first cache with an array among `values`, else of the first array: no name,
     no kernel.
     """
-    for value in args:
-        if isinstance(value, tuple) and (found := _library(value)):
-            return found
-    for value in args:
-        if type(value).__module__.partition(".")[0] in LIBRARIES:
-            return _name_of(value)
-    return ""
+    of_arrays = ""
+    for value in values:
+        name = _kind(type(value))  # type: ignore[arg-type]  # mypy #14727
+        if name == _CACHE:
+            if found := _library(value):
+                return found
+        elif name and not of_arrays:
+            of_arrays = name
+    return of_arrays
 
 
-def _name_of(array: Array) -> str:
+@functools.cache  # asked for every argument of every operation
+def _kind(kind: type) -> str:
+    """Return the name of the library if `kind` is a type of arrays, `_CACHE` for a named tuple, else nothing."""
+    if issubclass(kind, tuple):
+        return _CACHE if hasattr(kind, "_fields") else ""
+    if kind.__module__.partition(".")[0] not in LIBRARIES:
+        return ""
     try:
-        return str(library_of(array).__name__)
+        return str(namespace_of_type(kind).__name__)  # type: ignore[arg-type]  # mypy #14727
     except TypeError:  # no array of ours: the function itself says what is wrong with it
         return ""
 

@@ -1,0 +1,128 @@
+"""Writes the tables of figures in README.md and docs/performance.md from the records in bench/results.
+
+    python bench/tables.py [--check]
+
+What stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` is replaced; `--check` changes nothing and exits with
+1 if a table is not what its record says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(_ROOT))
+
+from bench.contenders import TITLES  # noqa: E402 - after the line above
+
+PAGES = (_ROOT / "README.md", _ROOT / "docs" / "performance.md")
+RESULTS = _ROOT / "bench" / "results"
+_PLACE = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a table is out of date")
+    options = parser.parse_args(arguments)
+    stale = False
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = filled(before)
+        if after != before:
+            stale = True
+            verdict = "is out of date; run python bench/tables.py" if options.check else "written"
+            print(f"{page.relative_to(_ROOT)}: {verdict}")
+            if not options.check:
+                page.write_text(after, encoding="utf-8")
+    return 1 if stale and options.check else 0
+
+
+def filled(text: str) -> str:
+    """Return `text` with every table as its record has it."""
+    return _PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found['name']]()}\n\n{found[3]}", text)
+
+
+def _record(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return found
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine() -> str:
+    record = _record("cpu_check.json")
+    machine = record["machine"]
+    return (
+        f"Measured {record['measured_at'][:10]} on {machine['cpu']}, {machine['cores']} cores, "
+        f"Python {machine['python']}, NumPy {machine['numpy']} ({machine['blas']}); "
+        f"load average before: {machine['load_average_before']}."
+    )
+
+
+def _promises() -> str:
+    rows = [
+        (row["what"], f"{row['at_most']:g}", f"{row['measured']:.2f}", row["unit"], "yes" if row["kept"] else "**no**")
+        for row in _record("cpu_check.json")["promises"]
+    ]
+    return _table(("what", "at most", "measured", "", "kept"), rows)
+
+
+def _pairs() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Go over threads and batch sizes: what was measured of xlenet, and of PyTorch."""
+    times = _record("cpu_check.json")["times"]
+    theirs = {(row["threads"], row["batch_size"]): row for row in times if row["contender"] == "torch"}
+    for mine in (row for row in times if row["contender"] == "numpy"):
+        yield mine, theirs[mine["threads"], mine["batch_size"]]
+
+
+def _short() -> str:
+    rows = [
+        (
+            f"{mine['threads']} thread{'s' * (mine['threads'] > 1)}, batch {mine['batch_size']}",
+            f"**{mine['seconds_per_epoch']['median']:.1f} s**",
+            f"{theirs['seconds_per_epoch']['median']:.1f} s",
+            f"{mine['ratio_to_pytorch']:.2f}",
+        )
+        for mine, theirs in _pairs()
+        if mine["batch_size"] in (64, 128)
+    ]
+    return _table(("an epoch of 60,000 images", TITLES["numpy"], "PyTorch 2.13", "ratio"), rows)
+
+
+def _epochs() -> str:
+    rows = []
+    for mine, theirs in _pairs():
+        some = f"{mine['turns']} times {mine['steps_per_turn']} steps"
+        rows.append((
+            str(mine["threads"]),
+            str(mine["batch_size"]),
+            _seconds(mine),
+            _seconds(theirs),
+            f"{mine['ratio_to_pytorch']:.2f}",
+            f"{1e6 * mine['seconds_per_epoch']['median'] / 60_000:.0f}",
+            some if mine["scaled"] else f"{mine['turns']} epochs",
+        ))  # fmt: skip
+    head = ("threads", "batch", f"{TITLES['numpy']}, s", f"{TITLES['torch']}, s", "ratio", "µs per image", "median of")
+    return _table(head, rows)
+
+
+def _seconds(row: dict[str, Any]) -> str:
+    epoch = row["seconds_per_epoch"]
+    return f"{epoch['median']:.2f} ({epoch['q1']:.2f}-{epoch['q3']:.2f})"
+
+
+TABLES: dict[str, Callable[[], str]] = {"machine": _machine, "promises": _promises, "short": _short, "epochs": _epochs}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
