@@ -177,3 +177,11 @@ def test_a_normalisation_that_does_not_fit_is_refused(rng: np.random.Generator, 
     """Of another number of channels it would be broadcast over them in silence, and 0 would divide."""
     with pytest.raises(ValueError, match=r"^Images: got .*normali[sz]ation.*; expected .*; .*\w"):
         Images(*draw(rng), normalization)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_type_may_be_the_librarys_own(lib: Lib, rng: np.random.Generator, dtype: str) -> None:
+    x, y = draw(rng)
+    with on(lib):
+        images = Images(x, y, dtype=getattr(lib.xp, dtype))
+    assert lib.dtype_name(images.batch(slice(None))[0]) == dtype

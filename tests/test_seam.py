@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+import xlenet
 from tests.libraries import Lib, open_library
 from xlenet.backend import seam, swappable, swappables
 from xlenet.functional import batchnorm, batchnorm_relu, conv_pool, linear, maxpool2d, softmax_cross_entropy
@@ -276,3 +279,16 @@ def test_the_public_functions_are_the_swappable_ones() -> None:
     ]:
         for name in names:
             assert swappables[f"{module.__name__.rpartition('.')[2]}_{name}"] is getattr(module, name)
+
+
+def test_a_copy_inside_another_package_uses_its_own_kernels(tmp_path: Path) -> None:
+    """And not those of the package around it, even if that has some of the same name."""
+    house = tmp_path / "house"
+    shutil.copytree(Path(xlenet.__file__).parent, house / "vendored", ignore=shutil.ignore_patterns("__pycache__"))
+    (house / "kernels").mkdir()
+    for name in ("__init__.py", "kernels/__init__.py", "kernels/numpy_kernels.py"):
+        (house / name).touch()
+    code = SAY_WHICH.replace("from xlenet.", "from house.vendored.")
+    env = os.environ | {"XLENET_KERNELS": "on", "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["house.vendored.kernels.numpy_conv_pool", "False"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,9 @@ def test_the_callers_rules_for_floating_point_hold_on_every_thread() -> None:
         in_parts(divide, 4)
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_a_count_below_one_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match="expected at least 1"), use_threads(count):
+@pytest.mark.parametrize("count", [0, -1, 2.5, "2"])
+def test_a_count_below_one_is_refused(count: Any) -> None:
+    with pytest.raises(ValueError, match="expected a whole number from 1 up"), use_threads(count):
         pass
 
 
@@ -125,3 +126,26 @@ def test_training_gives_the_same_bits_on_any_number_of_threads() -> None:
             np.testing.assert_array_equal(other[name], array, err_msg=name)
         assert evaluation.loss == again.loss
         np.testing.assert_array_equal(evaluation.predictions, again.predictions)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("gone", [False, True])
+def test_every_part_is_done_when_use_threads_is_left_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, threads: int, gone: bool
+) -> None:
+    """Who computes in a thread of his own finds no helpers, or some that take no more work."""
+    helpers = ThreadPoolExecutor(1)
+    helpers.shutdown()
+    monkeypatch.setattr("xlenet.backend.threads._helpers", helpers if gone else None)
+    monkeypatch.setattr("xlenet.backend.threads._count", 2)
+    seen: list[tuple[int, int]] = []
+    in_parts(lambda part, thread: seen.append((part, thread)), 5, threads)
+    assert sorted(part for part, _ in seen) == [0, 1, 2, 3, 4]
+    assert max(thread for _, thread in seen) < threads
+
+
+def test_no_more_threads_than_the_caller_has_made_room_for() -> None:
+    with use_threads(3):
+        seen: list[int] = []
+        in_parts(lambda part, thread: seen.append(thread), 6, 1)
+    assert seen == [0] * 6

@@ -78,7 +78,7 @@ class Optimizer:
         """
         self.check()
         self.steps += 1
-        self.apply(self.scalars(lr, self.steps))
+        self.apply(self.scalars(float(lr), self.steps))  # a NumPy float64 would make everything float64
 
     def check(self) -> None:
         """Raise a RuntimeError if the model's arrays are no longer those that this optimiser was made for."""

@@ -363,12 +363,12 @@ class _Recorder:
     """Records steps until one of them cannot be recorded: one line in the log is enough."""
 
     def __init__(self) -> None:
-        self._failed = False
+        self.failed = False
 
     def record(self, function: Callable[[], None], like: Array) -> Graph | None:
         """Return a graph of `function`, or None."""
-        graph = None if self._failed else capture(function, like=like)
-        self._failed = graph is None
+        graph = capture(function, like=like)
+        self.failed = graph is None
         return graph
 
 
@@ -422,18 +422,20 @@ class _Recording:
         if self._baked is None or not self._baked.is_so():
             if self._graph is not None:
                 synchronize(self._given.order)  # the device may still be computing it
+                self._work.let_go()  # its memory is the graph's, and ends with it
             self._graph = None
             self._learn()
             self._baked = _Baked(self._party)
             return
-        if self._graph is None:
+        if self._graph is None and not self._recorder.failed:
             self._graph = self._recorder.record(self._learn, self._given.order)
+            if self._graph is None:  # what the attempt left behind, in memory that ended with it
+                self._party.model.forget()
+                self._work.let_go()
         if self._graph is not None:
             self._graph.replay()
-            return
-        self._party.model.forget()  # what a failed recording left behind
-        self._work.end_step()
-        self._learn()
+        else:
+            self._learn()
 
 
 class _Baked:

@@ -89,6 +89,11 @@ class Workspace:
         for piece in self._pieces.values():
             piece.lent = 0
 
+    def let_go(self) -> None:
+        """Take back everything lent, and keep none of it: the next step begins with new memory."""
+        self._pieces.clear()
+        self._helpers.clear()
+
 
 class _Piece:
     """The memory of one library, device and type, and how much of it is lent."""

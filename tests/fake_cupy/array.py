@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests.fake_cupy import memory
-from tests.fake_cupy.state import counters, settings
+from tests.fake_cupy.state import CUDARuntimeError, counters, settings
 from tests.fake_cupy.streams import capturing, enqueue, get_current_stream, refuse_in_capture, wait_for
 
 
@@ -29,6 +29,8 @@ class ndarray:  # noqa: N801 - as CuPy's
 
     @classmethod
     def _of(cls, raw: np.ndarray, pointer: memory.MemoryPointer) -> ndarray:
+        if pointer.block.gone:
+            raise CUDARuntimeError("cudaErrorIllegalAddress: the array's memory pool is gone, and its memory with it")
         array = cls.__new__(cls)
         array._a, array._memory = raw, pointer
         return array

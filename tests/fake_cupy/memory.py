@@ -1,7 +1,8 @@
 """Memory as a GPU's pool hands it out: what was freed is soon somebody else's, and full of rubbish at once.
 
 Fresh and freed memory is filled with bytes of ones: NaN as a float, -1 as a signed integer. A graph that reads an array
-which nobody kept therefore computes with NaN, where a real one would compute with whatever came after.
+which nobody kept therefore computes with NaN, where a real one would compute with whatever came after. An array
+whose pool is gone is an error: CuPy's arrays do not keep it, and it gives all its memory back to the driver.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Block:
         start = -room.ctypes.data % _UNIT
         self.bytes = room[start : start + size]
         self.size = size
+        self.gone = False
         self.spoil()
 
     def spoil(self) -> None:
@@ -36,15 +38,21 @@ class Block:
 
 
 class _Shelf:
-    """The blocks of a pool that nobody uses, by stream and size. Apart from the pool, which it outlives."""
+    """The blocks of a pool: those that nobody uses, by stream and size, and those in use. Outlives the pool."""
 
     def __init__(self) -> None:
         self.free: dict[tuple[int, int], list[Block]] = {}
+        self.in_use: dict[int, Block] = {}
 
     def drop(self) -> None:
         for block in itertools.chain(*self.free.values()):
             block.spoil()
         self.free.clear()
+
+    def drop_all(self) -> None:
+        self.drop()
+        for block in self.in_use.values():
+            block.gone = True
 
 
 class MemoryPointer:
@@ -65,7 +73,7 @@ class MemoryPool:
 
     def __init__(self, allocator: Any = None) -> None:
         self._shelf, self._used, self._total = _Shelf(), 0, 0
-        weakref.finalize(self, self._shelf.drop)
+        weakref.finalize(self, self._shelf.drop_all)
 
     def malloc(self, size: int) -> MemoryPointer:
         size = -(-size // _UNIT) * _UNIT
@@ -77,6 +85,7 @@ class MemoryPool:
             block = Block(size)
             self._total += size
         self._used += size
+        self._shelf.in_use[id(block)] = block
         pointer = MemoryPointer(block)
         weakref.finalize(pointer, _take_back, weakref.ref(self), key, block)
         return pointer
@@ -103,6 +112,7 @@ def _take_back(pool: weakref.ref[MemoryPool], key: tuple[int, int], block: Block
     home = pool()
     if home is not None:
         home._used -= block.size
+        del home._shelf.in_use[id(block)]
         home._shelf.free.setdefault(key, []).append(block)
 
 

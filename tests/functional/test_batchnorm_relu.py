@@ -130,3 +130,14 @@ def test_a_single_value_per_channel_is_refused(lib: Lib, shape: Any) -> None:
     one = lib.asarray(np.ones(3))
     with pytest.raises(ValueError, match=message("batchnorm", got=f"x of shape {shape}", expected="at least 2")):
         batchnorm_relu.forward_training(lib.asarray(np.ones(shape)), one, one)
+
+
+@pytest.mark.parametrize("shape", [(50_000, 3), (50_000, 3, 1, 1)])
+def test_a_large_batch_costs_no_digits_in_any_memory_order(lib: Lib, rng: np.random.Generator, shape: Any) -> None:
+    """Added up one by one in float32, fifty thousand numbers would lose a digit or two."""
+    x = (rng.standard_normal(shape) + 1000).astype("float32")
+    exact = x.astype("float64").reshape(-1, 3).mean(axis=0)
+    one = np.ones(3, "float32")
+    for images in (x, np.ascontiguousarray(x.T).T):
+        _, cache = batchnorm_relu.forward_training(*map(lib.asarray, (images, one, one)))
+        lib.assert_close(cache.mean, exact, rtol=5e-7)

@@ -218,3 +218,13 @@ def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> No
     lib.assert_close(loss, oracles.softmax_cross_entropy(logits, labels))
     wanted = oracles.softmax_cross_entropy_gradient(logits, labels)
     lib.assert_close(softmax_cross_entropy.backward(1.0, cache), wanted)
+
+
+def test_little_left_to_learn_is_not_rounded_off(lib: Lib) -> None:
+    """Where the right class is nearly certain, its gradient is a small difference, which must be taken first."""
+    logits, labels = np.array([[12.0, 0.0], [13.0, 0.0], [14.0, 0.0]], "float32"), np.zeros(3, "int64")
+    _, cache = loss_of(lib, logits, labels, labels_checked=True)
+    probabilities = lib.to_numpy(cache[0])
+    certain = probabilities[probabilities > 0.5].astype("float64")
+    dlogits = softmax_cross_entropy.backward(1.0, cache)
+    lib.assert_close(dlogits[:, 0], (certain - 1.0) / 3.0, rtol=1e-6)

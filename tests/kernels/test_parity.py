@@ -171,3 +171,17 @@ def test_lenet5_learns_the_same_as_on_numpy(machine: Machine, rng: np.random.Gen
     np.testing.assert_allclose(losses, expected, rtol=1e-9)
     for name, array in on_numpy.items():
         np.testing.assert_allclose(on_device[name].get(), array, rtol=1e-7, atol=1e-10, err_msg=name)
+
+
+def test_a_kernel_that_does_not_compile_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xlenet.errors import BackendError
+    from xlenet.kernels import cuda_launch
+
+    class Library:
+        def RawModule(self, **options: Any) -> Any:
+            raise RuntimeError("error: no such thing")
+
+    with pytest.raises(
+        BackendError, match=r"^kernel one: got RuntimeError while compiling matmul\.cu for GPU 0 .*KERNELS=off"
+    ):
+        cuda_launch._kernel("matmul", "one", ("-DREAL=float",), Library(), 0)

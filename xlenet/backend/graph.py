@@ -35,8 +35,10 @@ class Graph:
     """What a function asks of the GPU, to be asked again by `replay` without running the function.
 
     Whatever the function allocates comes from a pool of the graph's own: the graph writes there in every launch, so the
-    memory stays the graph's even where Python has let go of the arrays. Arrays from elsewhere are kept by the function,
-    and so is the function, as long as the graph.
+    memory stays the graph's even where Python has let go of the arrays. The other way round it ends with the graph, or
+    with the failed attempt to record one: CuPy's arrays do not keep their pool, so whoever still holds one made by the
+    function must let go of it then. Arrays from elsewhere are kept by the function, and so is the function, as long as
+    the graph.
 
     Args:
         function: launches kernels and nothing else: it neither reads from the GPU nor copies to it, and decides nothing

@@ -93,7 +93,7 @@ def _kernel(name: str, library: str) -> Callable[..., Any] | None:
 @functools.cache
 def _kernels(library: str) -> Any:
     """Return the module of `library`'s kernels, loaded at its first use, or None where there are none."""
-    module = f"{__name__.partition('.')[0]}.kernels.{library}_kernels"
+    module = f"{__name__.rsplit('.', 2)[0]}.kernels.{library}_kernels"
     try:
         found = importlib.util.find_spec(module)
     except ModuleNotFoundError:  # the functional core lifted out alone

@@ -40,8 +40,10 @@ def use_threads(count: int) -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     global _helpers, _count
-    if count < 1:
-        raise ValueError(f"use_threads: got {count}; expected at least 1; the machine's number of cores is usual")
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(
+            f"use_threads: got {count!r}; expected a whole number from 1 up; the machine's number of cores is usual"
+        )
     if _count > 1:
         raise RuntimeError(
             f"use_threads: got {count} inside use_threads({_count}); expected one; leave the other first"
@@ -64,24 +66,37 @@ def thread_count() -> int:
     return _count
 
 
-def in_parts(work: Callable[[int, int], None], parts: int) -> None:
+def in_parts(work: Callable[[int, int], None], parts: int, threads: int | None = None) -> None:
     """Call ``work(part, thread)`` for each part, 0 ... parts - 1, on as many threads as there are to be.
 
     Which thread does what is fixed: thread t does the parts t, t + threads, ... one after another.
+
+    Args:
+        work: what is done with a part.
+        parts: how many there are.
+        threads: at most so many threads: what `thread_count` said when the caller made room for each of them. It may
+            say something else by now, since another thread can enter or leave `use_threads` at any moment.
     """
-    count = min(_count, max(parts, 1))
+    helpers = _helpers
+    count = 1 if helpers is None else max(min(_count if threads is None else threads, parts), 1)
 
     def do(thread: int) -> None:
         for part in range(thread, parts, count):
             work(part, thread)
 
-    if _helpers is None or count == 1:
+    if helpers is None or count == 1:
         do(0)
         return
-    # With the caller's context: which warnings NumPy gives is part of it.
-    others = [_helpers.submit(contextvars.copy_context().run, do, thread) for thread in range(1, count)]
+    mine, others = [0], []
+    for thread in range(1, count):
+        try:
+            # With the caller's context: which warnings NumPy gives is part of it.
+            others.append(helpers.submit(contextvars.copy_context().run, do, thread))
+        except RuntimeError:  # `use_threads` has been left meanwhile
+            mine.append(thread)
     try:
-        do(0)
+        for thread in mine:
+            do(thread)
     finally:
         errors = [other.exception() for other in others]  # waits: nobody may still write when we return
     for error in errors:

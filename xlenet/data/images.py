@@ -63,8 +63,8 @@ class Images:
         self.x = to_device(np.ascontiguousarray(x))
         self.y = to_device(y.astype(np.int64))
         scale = 1.0 / np.array(self.normalization.std)
-        self._scale = to_device(scale.astype(dtype)[:, None, None, None])
-        self._shift = to_device((-np.array(self.normalization.mean) * scale).astype(dtype)[:, None, None, None])
+        self._scale = to_device(scale.astype(self.dtype)[:, None, None, None])
+        self._shift = to_device((-np.array(self.normalization.mean) * scale).astype(self.dtype)[:, None, None, None])
 
     def __len__(self) -> int:
         return int(self.y.shape[0])

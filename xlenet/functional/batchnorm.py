@@ -70,7 +70,7 @@ def forward_training(
         S. Ioffe, C. Szegedy, Batch Normalization (2015), https://arxiv.org/abs/1502.03167
     """
     xp, eps = check_training(x, eps, weight, bias)
-    rows = _rows(x, xp)
+    rows = as_rows(x, xp)
     m = rows.shape[1]
     mean = xp.mean(rows, axis=1)
     centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, mean[:, None])
@@ -180,7 +180,7 @@ def forward_evaluation(
         array([[3.]])
     """
     xp, eps = _check(x, eps, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    rows = _rows(x, xp)
+    rows = as_rows(x, xp)
     centred = into(new(rows.shape, like=x, work=work), xp.subtract, rows, running_mean[:, None])
     inv_std = (1.0 / xp.sqrt(running_var + eps))[:, None]
     y = _scale_and_shift(centred, inv_std, weight, bias, x, xp, work)
@@ -241,7 +241,7 @@ def _check(x: Array, eps: float, **parameters: Array) -> tuple[Any, float]:
     return xp, float(eps)  # a NumPy float64 would make everything float64
 
 
-def _rows(x: Array, xp: Any) -> Array:
+def as_rows(x: Array, xp: Any) -> Array:
     """(N, C, H, W) -> (C, H*W*N), each row in one piece: only then does NumPy add it up pairwise, losing no digits."""
     flat = xp.reshape(batch_last(x), (-1,))  # a view of batch-last memory, else a copy
     return xp.reshape(flat, (x.shape[1], -1))
@@ -272,6 +272,6 @@ def _parameter_gradients(
     sum of dy.
     """
     xp = check_gradient("batchnorm", dy, cache.shape, cache.weight)
-    rows = _rows(dy, xp)
+    rows = as_rows(dy, xp)
     dweight = into(out and out[0], xp.multiply, _dot_rows(rows, cache.centred, xp), cache.inv_std[:, 0])
     return xp, rows, dweight, into(out and out[1], xp.sum, rows, axis=1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, batch_last, library_of, namespace_of
+from ..errors import BackendError
 from ..workspace import Workspace, new
 
 # The kernels index with ints, and round sizes up to whole blocks.
@@ -51,7 +52,13 @@ def _as_c(arg: Any, real: Any) -> Any:
 
 @functools.cache
 def _kernel(source: str, name: str, options: tuple[str, ...], library: Any, device: int) -> Any:
-    return _module(source, options, library, device).get_function(name)
+    try:
+        return _module(source, options, library, device).get_function(name)
+    except Exception as error:  # of the compiler, of the driver, or of headers that are not there
+        raise BackendError(
+            f"kernel {name}: got {type(error).__name__} while compiling {source}.cu for GPU {device} ({error}); "
+            "expected CUDA's run-time compiler to take it; XLENET_KERNELS=off computes without kernels"
+        ) from error
 
 
 @functools.cache

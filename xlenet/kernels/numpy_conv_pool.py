@@ -25,7 +25,7 @@ IMAGES = 64  # at a time; docs/performance.md has the figures
 class Cache(NamedTuple):
     """What backward reads."""
 
-    x: Array  # (N, C, H, W)
+    x: Array  # (N, C, H, W): forward's own, which must not change before backward, as with `linear`
     weight: Array  # (F, C, KH, KW)
     winners: list[Any]  # of each part of the batch: (KPH*KPW, PH, F, PW, n), bool
     windows: Windows
@@ -104,7 +104,7 @@ def _compute(
             target = y[..., part].transpose(1, 0, 2, 3)
             np.add(best, 0.0 if bias is None else bias[:, None, None], out=target)
 
-    in_parts(compute, len(parts))
+    in_parts(compute, len(parts), len(works))
     return batch_first(y), Cache(x, weight, winners, windows, pool, bias is not None)
 
 
@@ -180,7 +180,7 @@ def backward(
                 shape = (height, c, windows.kernel[1], windows.out[1], part.stop - part.start)
                 fold_width(rows_gradient(dz, shape, weight, windows, work), windows, dx[part])
 
-    in_parts(compute, len(parts))
+    in_parts(compute, len(parts), len(works))
     dweight = dbias = None
     if need_dweight:
         dweight = put(functools.reduce(np.add, dweights), out and out[0])  # in the order of the parts, always

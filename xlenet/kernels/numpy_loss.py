@@ -43,6 +43,7 @@ def backward(dloss: Any, cache: Any, *, work: Workspace | None = None) -> Any:
     probabilities, labels = cache
     n = len(labels)
     share = float(dloss) / n  # a NumPy float64 would make everything float64
-    dlogits = probabilities * share
-    dlogits[labels, np.arange(n)] -= share
+    dlogits = probabilities.copy()
+    dlogits[labels, np.arange(n)] -= 1.0  # before the product: near 1 it would round off what is left
+    dlogits *= share
     return dlogits.T

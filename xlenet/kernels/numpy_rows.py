@@ -17,7 +17,6 @@ from ..workspace import Workspace, new
 
 # Products (F, K) @ (K, columns) run up to 1.5 times as fast where a block of columns stays in the cache: see
 # docs/performance.md.
-
 _COLUMNS = 384
 # The gradient by the rows: a single product where it takes at most so many times the arithmetic of adding up parts.
 _MORE_ARITHMETIC = 1.5

@@ -45,7 +45,6 @@ class Block(Layer):
     def __init__(self, first: Any, second: Any) -> None:
         super().__init__()
         self.first, self.second = first, second
-        self.params = first.params  # which library the block is in, for `Layer._check_library`
 
     @classmethod
     def joins(cls, first: Any, second: Any) -> bool:
@@ -57,8 +56,8 @@ class Block(Layer):
         yield from self.first.leaves(prefix)
         yield from self.second.leaves(prefix)
 
-    def _set_gradients(self, **gradients: Array | None) -> None:
-        self.first._set_gradients(**gradients)
+    def _check_library(self, x: Array) -> None:
+        self.first._check_library(x)  # who made a mistake knows the layer, and not the block
 
     def _learned(self, backward: Any, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
         """Call a backward that computes the gradients of the first layer's weight and bias, and keep them there."""

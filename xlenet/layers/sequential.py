@@ -14,6 +14,10 @@ from .blocks import join_neighbours
 class Sequential(Layer):
     """A layer made of layers, each working on the result of the one before it.
 
+    Neighbours that can be computed as one operation are (see `xlenet.layers.blocks`): backward therefore goes through
+    the whole, not through its layers one by one. To go step by step, call the layers one after another yourself. Which
+    neighbours these are is settled when the Sequential is made.
+
     Args:
         **layers: the layers in their order; the keywords are their names, in `named_parameters` and in files.
 
