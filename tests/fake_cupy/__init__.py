@@ -80,6 +80,6 @@ def _forget() -> None:
     caches = [choice.resolve_backend, libraries.namespace_of_type]
     seam = sys.modules.get("xlenet.backend.seam")
     if seam is not None:
-        caches += [seam._kernel, seam._kernels, seam.kernels_on]
+        caches += [seam._kernel, seam._kernels, seam._kind, seam.kernels_on]
     for cached in caches:
         cached.cache_clear()
