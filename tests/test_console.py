@@ -13,7 +13,8 @@ import pytest
 
 from xlenet import console
 from xlenet.console import Console, DownloadBar
-from xlenet.training import Epoch, Meter, Progress
+from xlenet.meter import Meter
+from xlenet.training import Epoch, Progress
 
 
 class Terminal(io.StringIO):

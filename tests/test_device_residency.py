@@ -17,7 +17,7 @@ from tests import fake_cupy
 from tests.fake_cupy import counters
 from tests.libraries import Lib, open_library
 from tests.networks import on
-from xlenet import SGD, Adam, LeNet5, console, training
+from xlenet import SGD, Adam, LeNet5, console, steps, training
 from xlenet.console import Console
 from xlenet.data.images import Images
 from xlenet.training import Progress, evaluate, fit
@@ -128,8 +128,8 @@ def test_on_a_real_gpu_the_step_is_recorded(monkeypatch: pytest.MonkeyPatch, cap
         recorded.append(capture(*args, **options))
         return recorded[-1]
 
-    capture = training.capture
-    monkeypatch.setattr(training, "capture", record)
+    capture = steps.capture
+    monkeypatch.setattr(steps, "capture", record)
     for make in (SGD, Adam, lambda model: SGD(model, nesterov=True, weight_decay=1e-4, clip=1.0)):
         images, model = digits(lib, 64 * 4 + 9)
         fit(model, make(model), images, images, epochs=3, batch_size=64)

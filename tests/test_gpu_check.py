@@ -14,7 +14,7 @@ import pytest
 from bench import gpu_check, gpu_kernels, gpu_stages, limits
 from bench.gpu_stages import Failed, Figures, Options, short_run
 from tests import fake_cupy
-from xlenet import training
+from xlenet import steps
 
 # ==== what is possible ====
 
@@ -88,7 +88,7 @@ def test_runs_are_found_equal_and_recorded(gpu: ModuleType, tmp_path: Path) -> N
 
 
 def test_runs_that_differ_are_found(gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = training.advance
+    advance = steps.advance
     calls = [0]
 
     def forgetful(counter: Any, *others: Any) -> None:
@@ -97,7 +97,7 @@ def test_runs_that_differ_are_found(gpu: ModuleType, tmp_path: Path, monkeypatch
         if calls[0] == 5:
             counter -= 1
 
-    monkeypatch.setattr(training, "advance", forgetful)
+    monkeypatch.setattr(steps, "advance", forgetful)
     with pytest.raises(Failed, match="not as it should be: nesterov_twice_the_same_bits"):
         gpu_stages.equality(Options("cupy"), Figures(tmp_path / "result.json"))
 

@@ -21,11 +21,12 @@ from tests.fake_cupy import counters
 from tests.kernels.cuda_on_cpu import missing
 from tests.libraries import Lib, skip_or_fail
 from tests.networks import on
-from xlenet import SGD, Adam, AdamW, BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential, training
+from xlenet import SGD, Adam, AdamW, BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential, steps
 from xlenet.backend.graph import Graph, can_capture, capture
 from xlenet.backend.late import LateCopy
 from xlenet.data.images import Images
 from xlenet.errors import DivergedError
+from xlenet.meter import Meter
 from xlenet.training import Epoch, Progress, fit
 
 CLASSES, COUNT, BATCH = 3, 26, 4  # six full batches and one of two
@@ -209,7 +210,7 @@ def test_nothing_is_left_when_a_run_is_over(gpu: Lib, monkeypatch: pytest.Monkey
         graphs.append(weakref.ref(graph))
         return graph
 
-    monkeypatch.setattr(training, "capture", watched)
+    monkeypatch.setattr(steps, "capture", watched)
     with on(gpu):
         train, model = images(), network()
         optimizer = SGD(model)
@@ -571,7 +572,7 @@ def test_advance_goes_through_an_epoch(lib: Lib) -> None:
     counter, positions = writable(lib, np.zeros(1, np.int64)), writable(lib, np.full(3, -1))
     scalars = writable(lib, np.zeros(2, np.float32))
     for step in range(4):
-        training.advance(counter, order, table, positions, scalars)
+        steps.advance(counter, order, table, positions, scalars)
         lib.assert_equal(positions, np.arange(3 * step, 3 * step + 3) * 10, dtype="int64")
         lib.assert_equal(scalars, [2 * step, 2 * step + 1], dtype="float32")
         lib.assert_equal(counter, [step + 1])
@@ -617,7 +618,7 @@ def test_the_meter_can_be_peeked_at_in_every_step(gpu: Lib) -> None:
 
 
 def test_on_the_host_a_peek_is_up_to_date(numpy_lib: Lib) -> None:
-    meter = training.Meter(np.zeros(1))
+    meter = Meter(np.zeros(1))
     for n in (1, 2):
         meter.add(np.float64(0.5), np.zeros((4, 2)), np.zeros(4, np.int64))
         assert meter.peek() == meter.read() == (0.5, 1.0, n)

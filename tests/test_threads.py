@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -149,3 +150,9 @@ def test_no_more_threads_than_the_caller_has_made_room_for() -> None:
         seen: list[int] = []
         in_parts(lambda part, thread: seen.append(thread), 6, 1)
     assert seen == [0] * 6
+
+
+def test_without_threadpoolctl_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with pytest.raises(ImportError, match=r"use_threads: got 2 without threadpoolctl .*xlenet\[train\]"):
+        use_threads(2).__enter__()

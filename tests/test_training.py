@@ -27,6 +27,7 @@ from xlenet import (
     SoftmaxCrossEntropy,
     Workspace,
     errors,
+    steps,
     training,
 )
 from xlenet.backend.seam import kernels_on
@@ -163,7 +164,7 @@ def test_seconds_are_those_of_training_alone_until_the_device_has_finished(
         return result
 
     monkeypatch.setattr(training, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(training, "synchronize", lambda _: passes(100.0))
+    monkeypatch.setattr(steps, "synchronize", lambda _: passes(100.0))
     monkeypatch.setattr(training, "evaluate", lambda *_, **__: passes(10_000.0, Evaluation(0.0, 0.0, None)))
     model, images = plain_model(), images_on(numpy_lib, *draw(rng, 6))
     history = fit(model, SGD(model), images, images, epochs=2, batch_size=3, on_step=lambda _: passes(1.0))

@@ -189,3 +189,68 @@ def test_results_of_elementwise_functions_go_to_batch_last_loans(lib: Lib, rng: 
     assert (out.shape, lib.dtype_name(out)) == (x.shape, "float32")
     if lib.name == "numpy":
         assert batch_last(out).flags.c_contiguous
+
+
+# ==== what is remembered ====
+
+
+def test_the_same_is_lent_by_the_same_array(numpy_lib: Lib) -> None:
+    work, like = Workspace(), np.zeros(1)
+    lent = []
+    for _ in range(3):
+        lent.append([work.empty((2, 3), like=like), work.empty((4,), like=like)])
+        work.end_step()
+    assert all(mine is theirs for mine, theirs in zip(lent[1], lent[2], strict=True))
+
+
+def test_nothing_is_lent_from_a_piece_that_was_exchanged() -> None:
+    work, like = Workspace(), np.zeros(1)
+    for size in (10, 10, 1000, 1000):
+        work.empty((size,), like=like)
+        work.end_step()
+    small = work.empty((10,), like=like)
+    work.end_step()
+    assert np.shares_memory(small, work.empty((1000,), like=like))
+
+
+@pytest.mark.parametrize("block", ["scratch", "step"])
+def test_a_block_that_begins_as_the_one_before_still_gets_a_larger_piece(
+    monkeypatch: pytest.MonkeyPatch, block: str
+) -> None:
+    """The helpers of threads lend scratch memory alone: nobody ends their steps."""
+    asked: list[Any] = []
+    monkeypatch.setattr(workspace, "empty", lambda shape, **kwargs: asked.append(shape) or empty(shape, **kwargs))
+    work, like = Workspace(), np.zeros(1)
+    fresh = []
+    for _ in range(4):
+        asked.clear()
+        with work.scratch() if block == "scratch" else contextlib.nullcontext():
+            work.empty((640,), like=like)
+            work.empty((1280,), like=like)
+        if block == "step":
+            work.end_step()
+        fresh.append(len(asked))
+    assert fresh[2:] == [0, 0]
+
+
+def test_of_many_shapes_not_all_are_remembered_but_the_last_ones_are() -> None:
+    work, like = Workspace(), np.zeros(1)
+    for size in (2000, *range(1, 1500), 7, 7):
+        last = work.empty((size,), like=like)
+        work.end_step()
+    assert work.empty((7,), like=like) is last
+    (piece,) = work._pieces.values()
+    assert len(piece.views) <= 1024
+
+
+@pytest.mark.parametrize(("dtype", "size", "room"), [
+    ("float32", 300_000, 1 << 20), ("float64", 300_000, 1 << 19), ("float32", 200_000, 200_000),
+    ("float32", 2_000_000, 2_000_000), ("bool", 300_000, 300_000),
+])  # fmt: skip
+def test_a_piece_of_more_than_a_megabyte_lies_on_large_pages(dtype: str, size: int, room: int) -> None:
+    work, like = Workspace(), np.zeros(1, dtype)
+    for _ in range(2):
+        work.empty((size,), like=like)
+        work.end_step()
+    (piece,) = work._pieces.values()
+    assert piece.memory.shape == (-(-room // 64) * 64,)

@@ -20,10 +20,9 @@ def check_arrays(operation: str, letters: str, x: Array, **others: Array | None)
 def check_floating(operation: str, **arrays: Array | None) -> Any:
     """Return the library of `arrays`, having checked that all are float32 or all float64; None is passed over."""
     xp = namespace_of(*arrays.values())
-    types = {name: a.dtype for name, a in arrays.items() if a is not None}
-    first, *others = types.values()
-    if first not in (xp.float32, xp.float64) or any(other != first for other in others):  # equal, not the same hash
-        came = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
+    types = [array.dtype for array in arrays.values() if array is not None]
+    if types.count(types[0]) != len(types) or types[0] not in (xp.float32, xp.float64):
+        came = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items() if array is not None)
         raise TypeError(
             f"{operation}: got {came}; expected all float32 or all float64; cast with xp.astype(array, xp.float32)"
         )

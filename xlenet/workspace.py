@@ -15,15 +15,20 @@ from .backend import Array, batch_first, empty, namespace_of
 
 # Every array begins at a multiple of so many numbers: of 64 bytes at least, a line of the cache.
 _ALIGNMENT = 64
+# NumPy asks Linux for large pages from 4 MB on: a piece of more than 1 MB is made as large as that.
+_MANY, _LARGE = 1 << 20, 1 << 22
+# So many views are remembered at most: those of some batch sizes.
+_VIEWS = 1024
 
 
 class Workspace:
-    """Lends arrays until the step ends, then lends the same memory again.
+    """Lends arrays until the step ends, then lends the same memory again: where a step asks for the same as the one
+    before it, the very same arrays, so leave their shape and flags as they are.
 
-    All arrays of a type lie one behind the other in a single piece of memory, as large as a step has turned out to
-    need: a few large pages of the operating system instead of thousands of small ones (NumPy asks Linux for them from
-    4 MB on). Whatever was computed with a workspace is overwritten after `end_step`: only a training loop, which lets
-    go of everything first, may own one.
+    All arrays of a type lie one behind the other in a single piece of memory, at least as large as a step has turned
+    out to need: a few large pages of the operating system instead of thousands of small ones (NumPy asks Linux for them
+    from 4 MB on). Whatever was computed with a workspace is overwritten after `end_step`: only a training loop, which
+    lets go of everything first, may own one.
 
     Example:
         >>> import numpy as np
@@ -40,20 +45,34 @@ class Workspace:
 
     def empty(self, shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
         """Lend an uninitialised C-contiguous array, as `xlenet.backend.empty` would make it."""
-        device = getattr(like.device, "id", like.device)  # CuPy's cannot be hashed
-        key = (type(like), device, dtype or like.dtype)
+        device = like.device
+        key = (type(like), getattr(device, "id", device), dtype or like.dtype)  # CuPy's devices cannot be hashed
         piece = self._pieces.get(key)
         if piece is None:
             piece = self._pieces[key] = _Piece(namespace_of(like).reshape)
+        known = piece.views.get((piece.lent, shape))
+        if known is None:
+            return self._lend(piece, shape, like, dtype)
+        view, piece.lent = known
+        return view
+
+    def _lend(self, piece: _Piece, shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
         size, start = math.prod(shape), piece.lent
         piece.lent = end = start + -(-size // _ALIGNMENT) * _ALIGNMENT
-        if end > piece.needed:
-            piece.needed = end
+        piece.needed = max(piece.needed, end)
         if start == 0 and piece.room < piece.needed:  # nothing is lent: now it can be exchanged
-            piece.room, piece.memory = piece.needed, empty((piece.needed,), like=like, dtype=dtype)
-        if end > piece.room or size == 0:  # this step needs more than those before it
+            piece.room = _rounded_up(piece.needed, getattr(dtype or like.dtype, "itemsize", 1))
+            piece.memory = empty((piece.room,), like=like, dtype=dtype)
+            piece.views.clear()
+        if end > piece.room:  # more than was ever lent: the next to begin asks again, and gets a larger piece
+            piece.views.clear()
+        if end > piece.room or size == 0:
             return empty(shape, like=like, dtype=dtype)
-        return piece.reshape(piece.memory[start : start + size], shape)
+        if len(piece.views) == _VIEWS:
+            piece.views.clear()
+        view = piece.reshape(piece.memory[start : start + size], shape)
+        piece.views[start, shape] = view, end
+        return view
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[None]:
@@ -95,6 +114,11 @@ class Workspace:
         self._helpers.clear()
 
 
+def _rounded_up(numbers: int, itemsize: int) -> int:
+    """Return how many numbers a piece shall have room for that needs room for so many."""
+    return max(numbers, _LARGE // itemsize) if numbers * itemsize > _MANY else numbers
+
+
 class _Piece:
     """The memory of one library, device and type, and how much of it is lent."""
 
@@ -104,11 +128,18 @@ class _Piece:
         self.lent = 0  # how many are lent, from the start on
         self.needed = 0  # the most that were ever lent at once
         self.reshape = reshape
+        # What was lent before, by its start and shape, and where it ends: a step asks for the same as the one before.
+        self.views: dict[tuple[int, tuple[int, ...]], tuple[Array, int]] = {}
 
 
 def new(shape: tuple[int, ...], *, like: Array, work: Workspace | None, dtype: Any = None) -> Array:
     """Return an uninitialised C-contiguous array: lent by `work`, or the caller's own without one."""
     return empty(shape, like=like, dtype=dtype) if work is None else work.empty(shape, like=like, dtype=dtype)
+
+
+def scratch(work: Workspace | None) -> contextlib.AbstractContextManager[None]:
+    """Take back at the end of a ``with`` block what `work` lent in it; without one, nothing was lent."""
+    return contextlib.nullcontext() if work is None else work.scratch()
 
 
 def out_for(x: Array, work: Workspace | None, dtype: Any = None) -> Array | None:

@@ -152,8 +152,12 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> nd
     return evaluate(lambda: np.arange(first, last, step, dtype=dtype))
 
 
-def asarray(a: Any, dtype: Any = None, order: Any = None, *, blocking: bool = False) -> ndarray:
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False
+) -> ndarray:
     if isinstance(a, ndarray):
+        if copy:
+            return a.astype(dtype or a.dtype, copy=True)
         return a if dtype is None or a.dtype == np.dtype(dtype) else a.astype(dtype)
     host = np.asarray(a, dtype=dtype)
     if host.dtype.kind not in "biufc":

@@ -317,3 +317,23 @@ def test_a_dy_of_another_shape_is_refused(lib: Lib, shape: Any) -> None:
     _, cache = call(lib)
     with pytest.raises(ValueError, match=message("conv2d", got=f"dy of shape {shape}", expected="(2, 4, 4, 4)")):
         conv2d.backward(lib.asarray(np.zeros(shape)), cache)
+
+
+@pytest.mark.parametrize("filters", [3, 70])
+@pytest.mark.parametrize("gaps", [False, True], ids=["in one piece", "with gaps"])
+def test_the_weight_gradient_is_written_where_it_belongs(
+    lib: Lib, rng: np.random.Generator, filters: int, gaps: bool
+) -> None:
+    case = Window((2, 3, 5, 5), 5)  # the kernel is the image
+    x, weight, bias = (lib.asarray(a) for a in draw(rng, case, filters))
+    _, cache = conv2d.forward(x, weight, bias)
+    dy = lib.asarray(draw_dy(rng, case, filters))
+    _, expected, _ = conv2d.backward(dy, cache)
+    place = lib.xp.asarray(lib.asarray(np.full((filters, 3, 5, 10), 9.0)), copy=True)
+    out = place[..., ::2] if gaps else lib.xp.asarray(place[..., :5], copy=True)
+    dbias = lib.xp.asarray(lib.asarray(np.zeros(filters)), copy=True)
+    _, dweight, _ = conv2d.backward(dy, cache, out=(out, dbias))
+    assert dweight is out
+    lib.assert_equal(out, lib.to_numpy(expected))
+    if gaps:
+        lib.assert_equal(place[..., 1::2], np.full((filters, 3, 5, 5), 9.0))

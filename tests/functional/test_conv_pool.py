@@ -227,7 +227,7 @@ def test_minus_infinity_can_win_where_there_is_nothing_else(lib: Lib, pool: Pool
 
 
 @pytest.mark.parametrize("place", range(4))
-@pytest.mark.parametrize("pool", [Pool(2), Pool(2, 2, 0, True), Pool(3, 2)], ids=str)
+@pytest.mark.parametrize("pool", [Pool(1), Pool(2), Pool(2, 2, 0, True), Pool(3, 2)], ids=str)
 def test_a_window_with_nan_gives_nan_and_loses_no_gradient(lib: Lib, pool: Pool, place: int) -> None:
     x = np.arange(36.0).reshape(1, 1, 6, 6)
     x[0, 0, 2 + place // 2, 2 + place % 2] = np.nan

@@ -222,6 +222,8 @@ def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> No
 
 def test_little_left_to_learn_is_not_rounded_off(lib: Lib) -> None:
     """Where the right class is nearly certain, its gradient is a small difference, which must be taken first."""
+    if lib.name == "cupy":
+        pytest.skip("the kernel for CuPy keeps no probabilities to compare with")
     logits, labels = np.array([[12.0, 0.0], [13.0, 0.0], [14.0, 0.0]], "float32"), np.zeros(3, "int64")
     _, cache = loss_of(lib, logits, labels, labels_checked=True)
     probabilities = lib.to_numpy(cache[0])

@@ -371,10 +371,10 @@ def test_tally(machine: Machine, rng: np.random.Generator, n: int, k: int, dtype
     sums = machine.asarray([1.0, 2.0, 3.0])
     arguments = machine.batch_last(logits, dtype), machine.asarray(labels)
     right = int((logits.argmax(axis=1) == labels).sum())
-    machine.kernels.training_tally(sums, machine.asarray(0.5, dtype), *arguments)
+    machine.kernels.meter_tally(sums, machine.asarray(0.5, dtype), *arguments)
     same(sums, [1 + 0.5 * n, 2 + right, 4])
-    machine.kernels.training_tally(sums, machine.asarray(np.inf, dtype), *arguments)
-    machine.kernels.training_tally(sums, machine.asarray(-np.inf, dtype), *arguments)
+    machine.kernels.meter_tally(sums, machine.asarray(np.inf, dtype), *arguments)
+    machine.kernels.meter_tally(sums, machine.asarray(-np.inf, dtype), *arguments)
     same(sums, [np.nan, 2 + 3 * right, 4])
 
 
@@ -443,11 +443,11 @@ def test_advance(machine: Machine, rng: np.random.Generator, monkeypatch: pytest
     on_device = counter, machine.asarray(order), machine.asarray(table), positions, scalars
     for step in range(3):
         machine.change_order(monkeypatch, step + 2)
-        machine.kernels.training_advance(*on_device)
+        machine.kernels.steps_advance(*on_device)
         same(counter, [step + 1])
         same(positions, order[step * 1100 : (step + 1) * 1100])
         same(scalars, table[step].astype(np.float32))
-    machine.kernels.training_advance(*on_device)  # past the end: nothing is read from where nothing is
+    machine.kernels.steps_advance(*on_device)  # past the end: nothing is read from where nothing is
     same(positions, order[2200:])
 
 

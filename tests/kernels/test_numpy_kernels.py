@@ -30,7 +30,8 @@ from xlenet.functional import (
     softmax_cross_entropy,
 )
 from xlenet.functional.windows import Windows, windows_over
-from xlenet.kernels import numpy_kernels
+from xlenet.kernels import numpy_kernels, numpy_rows
+from xlenet.meter import Meter
 from xlenet.workspace import Workspace
 
 KERNELS: tuple[str, ...] = tuple(numpy_kernels.__all__)
@@ -154,6 +155,15 @@ def _call_maxpool(rng: np.random.Generator) -> None:
     maxpool2d.backward(y, cache)
 
 
+def _call_linear(rng: np.random.Generator) -> None:
+    y, cache = linear_relu.forward(rng.standard_normal((3, 2)), rng.standard_normal((4, 2)))
+    linear_relu.backward(np.ones(y.shape), cache)
+
+
+def _call_tally(rng: np.random.Generator) -> None:
+    Meter(np.zeros(1)).add(np.array(1.0), rng.standard_normal((3, 2)), np.array([0, 1, 1]))
+
+
 CALLS: dict[str, Callable[[np.random.Generator], None]] = {
     "batchnorm_relu_backward_training": _call_batchnorm,
     "batchnorm_relu_forward_training": _call_batchnorm,
@@ -164,7 +174,10 @@ CALLS: dict[str, Callable[[np.random.Generator], None]] = {
     "conv_pool_backward": _call_conv_pool,
     "conv_pool_forward": _call_conv_pool,
     "conv_pool_infer": lambda rng: conv_pool.infer(*conv_pool_arrays(rng)),
+    "linear_relu_backward": _call_linear,
+    "linear_relu_forward": _call_linear,
     "maxpool2d_backward": _call_maxpool,
+    "meter_tally": _call_tally,
     "softmax_cross_entropy_backward": _call_loss,
     "softmax_cross_entropy_forward": _call_loss,
 }
@@ -203,8 +216,10 @@ def test_a_network_calls_them_all(monkeypatch: pytest.MonkeyPatch, rng: np.rando
     called = watch(monkeypatch)
     model, loss = xlenet.LeNet5(rng=0), xlenet.SoftmaxCrossEntropy()
     x, labels = rng.standard_normal((4, 1, 28, 28)).astype(np.float32), np.array([0, 1, 2, 3])
-    loss.forward(model(x), labels, labels_checked=True)
+    logits = model(x)
+    value = loss.forward(logits, labels, labels_checked=True)
     model.backward(loss.backward())
+    Meter(x).add(value, logits, labels)
     model.infer(x)
     assert {name for name, worked in called if worked} == set(KERNELS) - {"maxpool2d_backward"}
     assert all(worked for _, worked in called), "none of them is asked in vain"
@@ -282,12 +297,41 @@ def test_windows_of_an_image_in_any_memory_order(
     np.testing.assert_array_equal(numpy_kernels.conv2d_rows_unfold_width(x, windows, None), expected)
 
 
-def test_little_is_added_to_the_arithmetic(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    """Where a single product would be far larger than the rows one by one, the portable function does it."""
-    for size, kernel, stride, taken in [(12, 3, 1, True), (6, 5, 1, False), (8, 2, 2, False), (9, 4, 1, True)]:
-        _, weight, windows, rows, dy = rows_of(rng, Window((2, 1, size, size), kernel, stride))
-        result = numpy_kernels.conv2d_rows_rows_gradient(dy, rows.shape, weight, windows, None)
-        assert (result is not NotImplemented) == taken, (size, kernel, stride)
+@pytest.mark.parametrize(("size", "kernel"), [(12, 3), (6, 5), (5, 5), (9, 4), (4, 1), (3, 2)])
+def test_no_product_is_computed_in_vain(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, size: int, kernel: int
+) -> None:
+    """Each row of results meets each row of the kernel once, and nothing meets the zeros around."""
+    products = []
+    monkeypatch.setattr(numpy_rows, "product", lambda a, b, out: products.append(b.shape[0] * b.shape[1]))
+    _, weight, windows, rows, dy = rows_of(rng, Window((2, 1, size, size), kernel, 1))
+    assert numpy_kernels.conv2d_rows_rows_gradient(dy, rows.shape, weight, windows, None) is not NotImplemented
+    assert sum(products) == windows.out[0] * kernel * weight.shape[0]
+
+
+def test_rows_that_do_not_follow_one_another_are_left_to_the_portable_function(rng: np.random.Generator) -> None:
+    _, weight, windows, rows, dy = rows_of(rng, Window((2, 1, 8, 8), 2, 2))
+    assert numpy_kernels.conv2d_rows_rows_gradient(dy, rows.shape, weight, windows, None) is NotImplemented
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("filters", [1, 3])
+def test_strides_of_a_single_row_or_column_say_nothing(rng: np.random.Generator, n: int, filters: int) -> None:
+    """NumPy leaves them at whatever they were, and calls the array contiguous all the same."""
+    _, _, windows, rows, _ = rows_of(rng, Window((n, 1, 5, 1), (2, 1)))
+    weight = rng.standard_normal((filters, 1, 2, 1))
+    dy = rng.standard_normal((filters, windows.out[0], n)).transpose(1, 0, 2)
+    expected = conv2d_rows.rows_gradient.portable(dy, rows.shape, weight, windows, None)  # type: ignore[attr-defined]
+    actual = numpy_kernels.conv2d_rows_rows_gradient(dy, rows.shape, weight, windows, None)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+def test_a_meter_of_odd_things_is_left_to_the_portable_function() -> None:
+    sums, logits, labels = np.zeros(3), np.eye(3), np.arange(3)
+    assert numpy_kernels.meter_tally(sums, np.array([0.5]), logits, labels) is NotImplemented
+    meter = Meter(np.zeros(1))
+    meter.add(np.array([0.5]), logits, labels)
+    assert meter.read() == (0.5, 1.0, 1)
 
 
 # ==== whole operations, with kernels and without ====
@@ -302,7 +346,7 @@ each_swapped_operation = operations_where(has_kernel)
 
 def test_the_operations_with_kernels_are_found() -> None:
     found = {op.bare_backward.__module__.rpartition(".")[2] for op in OPERATIONS.values() if has_kernel(op)}
-    assert found == {"batchnorm_relu", "conv2d_rows", "conv_pool", "maxpool2d", "softmax_cross_entropy"}
+    assert found == {"batchnorm_relu", "conv2d_rows", "conv_pool", "linear_relu", "maxpool2d", "softmax_cross_entropy"}
 
 
 def computed(op: Operation, arrays: list[Any], dy: Any, work: Workspace | None = None) -> list[Any]:

@@ -28,9 +28,19 @@ def namespace_of(*arrays: Array | None) -> Namespace:
         >>> namespace_of(np.zeros(3), None) is np
         True
     """
-    given = [a for a in arrays if a is not None]
-    if given and all(type(a) is np.ndarray for a in given):  # the usual case, and it is asked many times in a step
-        return np
+    found = None
+    for array in arrays:  # the usual case, and it is asked many times in a step
+        if type(array) is np.ndarray:
+            found = np
+        elif array is not None:
+            break
+    else:
+        if found is not None:
+            return found
+    return _common_library([a for a in arrays if a is not None])
+
+
+def _common_library(given: list[Array]) -> Namespace:
     if not given:
         raise TypeError("namespace_of: got no array; expected at least one; pass the arrays that the result depends on")
     found = [library_of(a) for a in given]
@@ -75,12 +85,15 @@ def namespace_of_type(kind: type) -> Namespace:
     )
 
 
+_ANYWHERE = contextlib.nullcontext()
+
+
 def on_device_of(like: Array) -> contextlib.AbstractContextManager[Any]:
     """Make the device of `like` the current one inside a ``with`` block: CuPy computes and makes arrays there."""
-    if library_of(like).__name__ == "cupy":
+    if type(like) is not np.ndarray and library_of(like).__name__ == "cupy":
         device: contextlib.AbstractContextManager[Any] = like.device
         return device
-    return contextlib.nullcontext()
+    return _ANYWHERE
 
 
 def synchronize(like: Array) -> None:

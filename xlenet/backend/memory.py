@@ -29,6 +29,8 @@ def arange(stop: int, *, like: Array) -> Array:
 
 
 def _new(function: str, what: Any, like: Array, dtype: Any) -> Array:
+    if type(like) is np.ndarray:
+        return getattr(np, function)(what, dtype=like.dtype if dtype is None else dtype)
     xp = library_of(like)
     dtype = like.dtype if dtype is None else getattr(xp, dtype) if isinstance(dtype, str) else dtype
     if xp.__name__ == "array_api_strict":
@@ -54,12 +56,17 @@ def empty_batch_last(shape: tuple[int, ...], *, like: Array, dtype: Any = None) 
 
 def batch_first(x: Array) -> Array:
     """View an array whose last axis is the batch with the batch as its first axis."""
-    return library_of(x).permute_dims(x, (x.ndim - 1, *range(x.ndim - 1)))
+    return transposed(x, (x.ndim - 1, *range(x.ndim - 1)))
 
 
 def batch_last(x: Array) -> Array:
     """View an array whose first axis is the batch with the batch as its last axis."""
-    return library_of(x).permute_dims(x, (*range(1, x.ndim), 0))
+    return transposed(x, (*range(1, x.ndim), 0))
+
+
+def transposed(x: Array, axes: tuple[int, ...]) -> Array:
+    """View `x` with its axes in another order: ``permute_dims``, by NumPy's shorter way where there is one."""
+    return x.transpose(axes) if type(x) is np.ndarray else library_of(x).permute_dims(x, axes)
 
 
 def into(out: Array | None, function: Callable[..., Array], *args: Any, **kwargs: Any) -> Array:
@@ -69,9 +76,15 @@ def into(out: Array | None, function: Callable[..., Array], *args: Any, **kwargs
     """
     if out is None:
         return function(*args, **kwargs)
-    if library_of(out).__name__ == "array_api_strict":
+    if type(out) is not np.ndarray and library_of(out).__name__ == "array_api_strict":
         return put(function(*args, **kwargs), out)
     return function(*args, out=out, **kwargs)
+
+
+def in_one_piece(x: Array) -> bool:
+    """Return whether `x` is known to lie in memory in C order without gaps, so that reshaping it makes a view."""
+    flags = getattr(x, "flags", None)
+    return flags is not None and bool(flags.c_contiguous)
 
 
 def put(value: Array, out: Array | None) -> Array:

@@ -38,7 +38,7 @@ def swappable(portable: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(portable)
     def swapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        kernel = _kernel(name, _library((*args, *kwargs.values())))
+        kernel = _kernel(name, _library((*args, *kwargs.values()) if kwargs else args))
         if kernel is not None:
             result = kernel(*args, **kwargs)
             if result is not NotImplemented:
@@ -64,12 +64,23 @@ def _library(values: Iterable[Any]) -> str:
     of_arrays = ""
     for value in values:
         name = _kind(type(value))  # type: ignore[arg-type]  # mypy #14727
-        if name == _CACHE:
-            if found := _library(value):
+        if name is _CACHE:
+            if found := _library_of_cache(value):
                 return found
         elif name and not of_arrays:
             of_arrays = name
     return of_arrays
+
+
+def _library_of_cache(cache: Iterable[Any]) -> str:
+    """Return the name of the library of the first array in `cache`, however deep."""
+    for value in cache:
+        name = _kind(type(value))  # type: ignore[arg-type]  # mypy #14727
+        if name is _CACHE:
+            name = _library_of_cache(value)
+        if name:
+            return name
+    return ""
 
 
 @functools.cache  # asked for every argument of every operation

@@ -37,13 +37,18 @@ def use_threads(count: int) -> Iterator[None]:
         ...     thread_count()
         2
     """
-    from threadpoolctl import threadpool_limits
-
-    global _helpers, _count
     if not isinstance(count, int) or count < 1:
         raise ValueError(
             f"use_threads: got {count!r}; expected a whole number from 1 up; the machine's number of cores is usual"
         )
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise ImportError(
+            f"use_threads: got {count} without threadpoolctl ({error}); expected it, since it tells BLAS to keep to "
+            'one; pip install "xlenet[train]"'
+        ) from error
+    global _helpers, _count
     if _count > 1:
         raise RuntimeError(
             f"use_threads: got {count} inside use_threads({_count}); expected one; leave the other first"

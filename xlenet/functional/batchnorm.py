@@ -235,7 +235,7 @@ def check_training(x: Array, eps: float, weight: Array, bias: Array) -> tuple[An
 def _check(x: Array, eps: float, **parameters: Array) -> tuple[Any, float]:
     xp = check_arrays("batchnorm", "(N, C) or (N, C, H, W)", x, **parameters)
     for name, array in parameters.items():
-        check_shape("batchnorm", name, array, (x.shape[1],), f"one number for each channel of x {tuple(x.shape)}")
+        check_shape("batchnorm", name, array, (x.shape[1],), "one number for each channel of x")
     if not eps >= 0:
         raise ValueError(f"batchnorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
     return xp, float(eps)  # a NumPy float64 would make everything float64

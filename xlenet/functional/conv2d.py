@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..backend import Array, batch_first, batch_last, into, put
+from ..backend import Array, batch_first, batch_last, in_one_piece, into, put
 from ..checks import check_arrays, check_gradient, check_shape
 from ..workspace import Workspace, new
 from .matmul import matmul
@@ -69,6 +69,13 @@ def forward(
         (2006).
     """
     xp, windows = check_forward(x, weight, bias, stride, padding)
+    return convolve(x, weight, bias, windows, work, xp)
+
+
+def convolve(
+    x: Array, weight: Array, bias: Array | None, windows: Windows, work: Workspace | None, xp: Any
+) -> tuple[Array, Cache]:
+    """Return what `forward` returns, for arguments that have been checked."""
     f = weight.shape[0]
     columns = unfold(x, windows, work)
     y = new((f, columns.shape[1]), like=x, work=work)
@@ -129,7 +136,7 @@ def backward(
     dy = xp.reshape(batch_last(dy), (f, -1))  # (F, OH*OW*N)
     dx = dweight = dbias = None
     if need_dweight:
-        dweight = put(_weight_gradient(dy, columns, weight.shape, xp), out and out[0])
+        dweight = _weight_gradient(dy, columns, weight.shape, xp, out and out[0])
         dbias = into(out and out[1], xp.sum, dy, axis=1) if has_bias else None
     if need_dx:
         dcolumns = new(tuple(columns.shape), like=dy, work=work)
@@ -138,7 +145,11 @@ def backward(
     return dx, dweight, dbias
 
 
-def _weight_gradient(dy: Array, columns: Array, shape: tuple[int, ...], xp: Any) -> Array:
-    if shape[0] >= _MANY_ROWS:
-        return xp.reshape(matmul(dy, columns.T), shape)
-    return xp.reshape(xp.permute_dims(matmul(columns, dy.T), (1, 0)), shape)
+def _weight_gradient(dy: Array, columns: Array, shape: tuple[int, ...], xp: Any, out: Array | None) -> Array:
+    f = shape[0]
+    if f < _MANY_ROWS:
+        return put(xp.reshape(xp.permute_dims(matmul(columns, dy.T), (1, 0)), shape), out)
+    if out is None or not in_one_piece(out):
+        return put(xp.reshape(matmul(dy, columns.T), shape), out)
+    matmul(dy, columns.T, out=xp.reshape(out, (f, -1)))
+    return out

@@ -52,7 +52,7 @@ def forward(
     """
     xp, windows = conv2d.check_forward(x, weight, bias, stride, padding)
     if windows.cover_the_image:  # nothing overlaps, and img2col has nothing to copy
-        return conv2d.forward(x, weight, bias, stride, padding, work=work)
+        return conv2d.convolve(x, weight, bias, windows, work, xp)
     n, f, (oh, ow) = x.shape[0], weight.shape[0], windows.out
     rows = unfold_width(x, windows, work)
     y = new((f, oh, ow * n), like=x, work=work)
@@ -154,12 +154,17 @@ def fold_width(drows: Array, windows: Windows, dx: Array) -> None:
     h, w = windows.size
     (top, _), (left, _) = windows.padding
     dx = batch_last(dx)
-    dx[...] = 0
     inside = namespace_of(drows).permute_dims(drows[top : top + h, ...], (1, 2, 0, 3, 4))  # (C, KW, H, OW, N)
     for j in range(windows.kernel[1]):
         seen, pixels = seen_along(j, windows.stride[1], left, w, windows.out[1])
         target = dx[:, :, pixels, :]
-        target += inside[:, j, :, seen, :]
+        if j:
+            target += inside[:, j, :, seen, :]
+            continue
+        first, last = (pixels.start, pixels.stop) if windows.stride[1] == 1 else (0, 0)  # between them all are set
+        dx[:, :, :first, :] = 0
+        dx[:, :, last:, :] = 0
+        dx[:, :, pixels, :] = inside[:, j, :, seen, :]
 
 
 def as_matrix(weight: Array) -> Array:

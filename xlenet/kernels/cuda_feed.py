@@ -35,8 +35,8 @@ def images_gather(
     return batch_first(out)
 
 
-def training_advance(counter: Array, order: Array, table: Array, positions: Array, scalars: Array) -> Any:
-    """See `xlenet.training.advance`."""
+def steps_advance(counter: Array, order: Array, table: Array, positions: Array, scalars: Array) -> Any:
+    """See `xlenet.steps.advance`."""
     if not are_integers(counter, order, positions) or not are_real(table) or not are_real(scalars):
         return NotImplemented
     if table.dtype != np.float64 or not table.flags.c_contiguous or not scalars.flags.c_contiguous:

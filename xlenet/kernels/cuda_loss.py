@@ -21,7 +21,7 @@ def softmax_cross_entropy_forward(
     logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
 ) -> Any:
     """See `xlenet.functional.softmax_cross_entropy.forward`. The gradient is made along with the loss."""
-    if not labels_checked or not _fit(logits, labels):
+    if not labels_checked or type(labels) is not type(logits) or not _fit(logits, labels):
         return NotImplemented
     n, k = logits.shape
     dlogits, loss = new((k, n), like=logits, work=work), empty((), like=logits)
@@ -48,8 +48,8 @@ def softmax_cross_entropy_backward(dloss: Any, cache: Any, *, work: Workspace | 
     return scaled
 
 
-def training_tally(sums: Array, loss: Array, logits: Array, labels: Array) -> Any:
-    """See `xlenet.training.tally`."""
+def meter_tally(sums: Array, loss: Array, logits: Array, labels: Array) -> Any:
+    """See `xlenet.meter.tally`."""
     if not _fit(logits, labels) or not are_real(logits, loss) or loss.size != 1:
         return NotImplemented
     if sums.dtype != np.float64 or tuple(sums.shape) != (3,) or not sums.flags.c_contiguous:

@@ -18,9 +18,9 @@ from .cuda_conv import (
     conv_pool_forward,
     conv_pool_infer,
 )
-from .cuda_feed import images_gather, training_advance
+from .cuda_feed import images_gather, steps_advance
 from .cuda_linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
-from .cuda_loss import softmax_cross_entropy_backward, softmax_cross_entropy_forward, training_tally
+from .cuda_loss import meter_tally, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from .cuda_matmul import matmul_matmul
 from .cuda_optim import optim_adam_update, optim_sgd_update
 
@@ -41,10 +41,10 @@ __all__ = [
     "linear_relu_backward",
     "linear_relu_forward",
     "matmul_matmul",
+    "meter_tally",
     "optim_adam_update",
     "optim_sgd_update",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
-    "training_advance",
-    "training_tally",
+    "steps_advance",
 ]

@@ -17,7 +17,7 @@ from ..checks import check_gradient
 from ..functional import conv2d, maxpool2d
 from ..functional.conv2d_rows import fold_width, multiply, rows_gradient, unfold_width, weight_gradient
 from ..functional.windows import Padding, Windows
-from ..workspace import Workspace, new
+from ..workspace import Workspace, new, scratch
 
 IMAGES = 64  # at a time; docs/performance.md has the figures
 
@@ -48,7 +48,7 @@ def forward(
 ) -> Any:
     """See `conv_pool.forward`."""
     windows = _windows(x, weight, bias, stride, padding, pool_kernel, pool_stride, pool_padding, ceil_mode)
-    return NotImplemented if windows is None else _compute(x, weight, bias, *windows, True, work or Workspace())
+    return NotImplemented if windows is None else _compute(x, weight, bias, *windows, True, work)
 
 
 def infer(
@@ -66,7 +66,7 @@ def infer(
 ) -> Any:
     """See `conv_pool.infer`: no time is spent on who won."""
     windows = _windows(x, weight, bias, stride, padding, pool_kernel, pool_stride, pool_padding, ceil_mode)
-    return NotImplemented if windows is None else _compute(x, weight, bias, *windows, False, work or Workspace())[0]
+    return NotImplemented if windows is None else _compute(x, weight, bias, *windows, False, work)[0]
 
 
 def _windows(
@@ -81,7 +81,7 @@ def _windows(
 
 
 def _compute(
-    x: Array, weight: Array, bias: Array | None, windows: Windows, pool: Windows, keep: bool, work: Workspace
+    x: Array, weight: Array, bias: Array | None, windows: Windows, pool: Windows, keep: bool, work: Workspace | None
 ) -> tuple[Array, Cache]:
     """Return y (N, F, PH, PW), and the cache, without winners if they need not be kept."""
     n, f, (ph, pw) = x.shape[0], weight.shape[0], pool.out
@@ -92,20 +92,27 @@ def _compute(
         new((places, ph, f, pw, part.stop - part.start), like=x, work=work, dtype="bool") if keep else None
         for part in parts
     ]
-    works = [work.of_thread(thread) for thread in range(thread_count())]
+    works = _of_threads(work)
 
     def compute(k: int, thread: int) -> None:
         part, won, work = parts[k], winners[k], works[thread]
         size = part.stop - part.start
-        with work.scratch():
+        with scratch(work):
             z = new((windows.out[0], f, windows.out[1] * size), like=x, work=work)
             multiply(weight, unfold_width(x[part], windows, work), windows, z)
-            best = _largest(_places(z, pool, size), won, work)
+            best = _largest(z, pool, size, work)
+            if won is not None:
+                _mark_winners(_places(z, pool, size), best, won)
             target = y[..., part].transpose(1, 0, 2, 3)
             np.add(best, 0.0 if bias is None else bias[:, None, None], out=target)
 
     in_parts(compute, len(parts), len(works))
     return batch_first(y), Cache(x, weight, winners, windows, pool, bias is not None)
+
+
+def _of_threads(work: Workspace | None) -> list[Workspace | None]:
+    """Return a workspace for each thread, or None for each: then everything is allocated."""
+    return [work.of_thread(thread) if work else None for thread in range(thread_count())]
 
 
 def _parts(n: int) -> list[slice]:
@@ -121,29 +128,36 @@ def _places(z: Array, pool: Windows, n: int) -> list[Array]:
     return [z[i::kph, :, j::kpw] for i in range(kph) for j in range(kpw)]
 
 
-def _largest(candidates: list[Array], won: Array | None, work: Workspace) -> Array:
-    """Return the largest of `candidates`, element by element; set `won` where each of them is the first such."""
-    best = new(candidates[0].shape, like=candidates[0], work=work)
-    before = candidates[0]
-    for k, candidate in enumerate(candidates[1:], start=1):
-        if won is not None:
-            np.greater(candidate, before, out=won[k])
-        before = np.maximum(before, candidate, out=best)
-    if won is not None:
-        _leave_the_last(won)
-    return before
+def _largest(z: Array, pool: Windows, n: int, work: Workspace | None) -> Array:
+    """Return the largest number of each window, (PH, F, PW, n): first of its rows, where numbers lie in long runs."""
+    (kph, kpw), (ph, pw) = pool.kernel, pool.out
+    rows = _maximum([z[i : ph * kph : kph] for i in range(kph)], work)
+    rows = rows.reshape(*rows.shape[:2], -1, n)
+    return _maximum([rows[:, :, j : pw * kpw : kpw] for j in range(kpw)], work)
 
 
-def _leave_the_last(won: Array) -> None:
-    """Of all places with more than those before them, leave the last, since nobody beat it; if there is none, the first
-    place of all has won.
+def _maximum(candidates: list[Array], work: Workspace | None) -> Array:
+    """Return the largest of `candidates`, element by element."""
+    first, *others = candidates
+    best = new(first.shape, like=first, work=work) if others else None
+    for other in others:
+        first = np.maximum(first, other, out=best)
+    return first
+
+
+def _mark_winners(candidates: list[Array], best: Array, won: Array) -> None:
+    """Set `won` where each of `candidates` is the first that is as large as `best`; where nobody else is, the last (and
+    with it where there is a NaN, which equals nothing).
     """
-    beaten = won[0]
-    beaten[...] = False
-    for mine in won[:0:-1]:
-        np.greater(mine, beaten, out=mine)
-        np.logical_or(beaten, mine, out=beaten)
-    np.logical_not(beaten, out=beaten)
+    if len(won) == 1:
+        won[...] = True
+        return
+    found = np.equal(candidates[0], best, out=won[0])
+    for candidate, mine in zip(candidates[1:-1], won[1:-1], strict=True):
+        np.equal(candidate, best, out=mine)
+        np.greater(mine, found, out=mine)
+        found = np.logical_or(mine, found, out=won[-1])
+    np.logical_not(found, out=won[-1])
 
 
 def backward(
@@ -158,7 +172,6 @@ def backward(
     """See `conv_pool.backward`."""
     if not isinstance(cache, Cache):
         return NotImplemented
-    work = work or Workspace()
     x, weight, winners, windows, pool, has_bias = cache
     n, c, h, w = x.shape
     f = weight.shape[0]
@@ -166,11 +179,11 @@ def backward(
     dx = batch_first(new((c, h, w, n), like=dy, work=work)) if need_dx else None
     parts = _parts(n)
     dweights: list[Any] = [None] * len(parts)
-    works = [work.of_thread(thread) for thread in range(thread_count())]
+    works = _of_threads(work)
 
     def compute(k: int, thread: int) -> None:
         part, won, work = parts[k], winners[k], works[thread]
-        with work.scratch():
+        with scratch(work):
             dz = _conv_gradient(dy[part], won, windows, pool, work)
             if need_dweight:
                 rows = unfold_width(x[part], windows, work)
@@ -185,11 +198,11 @@ def backward(
     if need_dweight:
         dweight = put(functools.reduce(np.add, dweights), out and out[0])  # in the order of the parts, always
         if has_bias:
-            dbias = np.sum(batch_last(dy).reshape(f, -1), axis=1, out=out and out[1])
+            dbias = np.add.reduce(batch_last(dy).reshape(f, -1), axis=1, out=out and out[1])
     return dx, dweight, dbias
 
 
-def _conv_gradient(dy: Array, won: Array, windows: Windows, pool: Windows, work: Workspace) -> Array:
+def _conv_gradient(dy: Array, won: Array, windows: Windows, pool: Windows, work: Workspace | None) -> Array:
     """Return the gradient by the convolution's result, (OH, F, OW*n), from dy (n, F, PH, PW)."""
     n, f, ph, pw = dy.shape
     oh, ow = windows.out

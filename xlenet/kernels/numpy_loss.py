@@ -31,9 +31,19 @@ def forward(logits: Array, labels: Array, *, labels_checked: bool = False, work:
     right = shifted[labels, np.arange(n)]
     exponentials = np.exp(shifted, out=shifted)
     total = np.add.reduce(exponentials, axis=0)
-    loss = np.asarray(np.mean(np.log(total) - right))
+    loss = np.asarray(np.add.reduce(np.log(total) - right) / n, scores.dtype)
     exponentials /= total
     return loss, Cache(exponentials, labels)
+
+
+def tally(sums: Array, loss: Array, logits: Array, labels: Array) -> Any:
+    """See `xlenet.meter.tally`: single numbers instead of arrays of one."""
+    if type(logits) is not np.ndarray or np.ndim(loss):
+        return NotImplemented
+    sums[0] += loss * len(labels)
+    sums[1] += np.count_nonzero(logits.argmax(axis=1) == labels)
+    sums[2] += np.isfinite(sums[0])
+    return None
 
 
 def backward(dloss: Any, cache: Any, *, work: Workspace | None = None) -> Any:

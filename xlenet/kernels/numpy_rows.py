@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, put
 from ..functional.conv2d_rows import as_filters, as_matrix
 from ..functional.windows import Windows, pad
 from ..workspace import Workspace, new
@@ -18,8 +18,6 @@ from ..workspace import Workspace, new
 # Products (F, K) @ (K, columns) run up to 1.5 times as fast where a block of columns stays in the cache: see
 # docs/performance.md.
 _COLUMNS = 384
-# The gradient by the rows: a single product where it takes at most so many times the arithmetic of adding up parts.
-_MORE_ARITHMETIC = 1.5
 
 
 def unfold_width(x: Array, windows: Windows, work: Workspace | None) -> Array:
@@ -35,10 +33,14 @@ def unfold_width(x: Array, windows: Windows, work: Workspace | None) -> Array:
 
 
 def matrices(rows: Array, first: int, count: int, step: int, height: int) -> Array:
-    """View the matrices (count, height*K, columns) that lie in rows (H, K, columns) from row `first` on."""
+    """View the matrices (count, height*K, columns) that lie in rows (H, K, columns) from row `first` on.
+
+    `rows` lie in one piece. (Their own strides say nothing where K or the columns are a single one.)
+    """
     _, k, columns = rows.shape
-    strides = (step * rows.strides[0], rows.strides[1], rows.strides[2])
-    return np.ndarray((count, height * k, columns), rows.dtype, rows, first * rows.strides[0], strides)
+    line = columns * rows.itemsize
+    strides = (step * k * line, line, rows.itemsize)
+    return np.ndarray((count, height * k, columns), rows.dtype, rows, first * k * line, strides)
 
 
 def flat(rows: Array) -> Array:
@@ -75,17 +77,22 @@ def weight_gradient(dy: Array, rows: Array, windows: Windows) -> Array:
 def rows_gradient(dy: Array, shape: tuple[int, ...], weight: Array, windows: Windows, work: Workspace | None) -> Any:
     """See `conv2d_rows.rows_gradient`: here all rows of the kernel in one product, W' @ dy[h - KH + 1 : h + 1].
 
-    Rows of padding are not computed: nobody reads them.
+    In the middle these are rows of dy that lie one behind the other, and one call does them all; near the edges there
+    are fewer, and each has a call of its own. Rows of padding are not computed: nobody reads them.
     """
     (h, c, kw, *_), (oh, f, m), kh, (top, bottom) = shape, dy.shape, windows.kernel[0], windows.padding[0]
-    if windows.stride[0] != 1 or h - top - bottom > _MORE_ARITHMETIC * oh:
+    if windows.stride[0] != 1:
         return NotImplemented
-    padded = new((oh + 2 * (kh - 1), f, m), like=dy, work=work)
-    padded[: kh - 1] = 0
-    padded[kh - 1 : kh - 1 + oh] = dy
-    padded[kh - 1 + oh :] = 0
+    if not dy.flags.c_contiguous:
+        dy = put(dy, new(dy.shape, like=dy, work=work))
     turned = weight[:, :, ::-1, :].transpose(1, 3, 2, 0).reshape(c * kw, kh * f)
     drows = new((h, c * kw, m), like=dy, work=work)
-    inside = drows[top : h - bottom]
-    product(turned, matrices(padded, top, len(inside), 1, kh), inside)
+    middle = range(max(top, kh - 1), min(h - bottom, oh))
+    if middle:
+        product(turned, matrices(dy, middle[0] - kh + 1, len(middle), 1, kh), drows[middle[0] : middle[-1] + 1])
+    for row in (row for row in range(top, h - bottom) if row not in middle):
+        before = row - kh + 1  # where the window would begin
+        first, last = max(before, 0), min(row + 1, oh)
+        filters = turned[:, (first - before) * f : (last - before) * f]
+        product(filters, matrices(dy, first, 1, 1, last - first), drows[row : row + 1])
     return drows.reshape(shape)
