@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,26 +58,45 @@ def stop(workers: Sequence[Worker]) -> None:
         worker.stop()
 
 
-def measure(workers: Sequence[Worker], batch_size: int, plan: Plan) -> list[dict[str, Any]]:
-    """Let the workers take turns; return a result for each, compared with PyTorch on the same device."""
-    first_losses = {worker.name: worker.ask({"prepare": batch_size})["first_loss"] for worker in workers}
-    _check_same(first_losses, batch_size)
-    answers: dict[str, list[dict[str, Any]]] = {worker.name: [] for worker in workers}
-    for turn in range(1, plan.turns + 1):
-        for worker in workers:
-            time.sleep(REST)
-            steps = plan.steps_of(worker.name, batch_size)
-            question = {"turn": turn, "warm": min(WARM_STEPS, steps), "steps": steps}
-            answers[worker.name].append(worker.ask(question))
-    results = [_summary(name, batch_size, first_losses[name], turns) for name, turns in answers.items()]
-    medians = {result["contender"]: result["seconds_per_epoch"]["median"] for result in results}
-    for result in results:
-        peer = medians.get(PEERS[result["contender"]])
-        result["ratio_to_pytorch"] = None if peer is None else medians[result["contender"]] / peer
+def measure(workers: Sequence[Worker], plans: Mapping[int, Plan]) -> list[dict[str, Any]]:
+    """Let the workers take turns at every batch size; return a result for each worker and size.
+
+    A turn of all workers at one size is followed by one at the next: sizes too are compared under the same conditions,
+    and not one after another on a machine that others use.
+
+    Args:
+        workers: who takes part.
+        plans: batch size -> how long its turns are, and how many there are.
+    """
+    first_losses = {size: prepare(workers, size) for size in plans}
+    answers: dict[tuple[str, int], list[dict[str, Any]]] = {(w.name, size): [] for size in plans for w in workers}
+    for turn in range(1, max(plan.turns for plan in plans.values()) + 1):
+        for size, plan in plans.items():
+            for worker in workers if turn <= plan.turns else ():
+                answers[worker.name, size].append(take_turn(worker, size, turn, plan))
+    results = [summary(name, size, first_losses[size][name], turns) for (name, size), turns in answers.items()]
+    medians = {(r["contender"], r["batch_size"]): r["seconds_per_epoch"]["median"] for r in results}
+    for (name, size), result in zip(answers, results, strict=True):
+        peer = medians.get((PEERS[name], size))
+        result["ratio_to_pytorch"] = None if peer is None else medians[name, size] / peer
     return results
 
 
-def _check_same(first_losses: dict[str, float], batch_size: int) -> None:
+def prepare(workers: Sequence[Worker], batch_size: int) -> dict[str, float]:
+    """Let everybody begin anew at a batch size; return their first losses, which are the same."""
+    losses = {worker.name: worker.ask({"prepare": batch_size})["first_loss"] for worker in workers}
+    check_same(losses, batch_size)
+    return losses
+
+
+def take_turn(worker: Worker, batch_size: int, turn: int, plan: Plan) -> dict[str, Any]:
+    """Let one worker do its steps, while all others sleep."""
+    time.sleep(REST)
+    steps = plan.steps_of(worker.name, batch_size)
+    return worker.ask({"turn": turn, "batch_size": batch_size, "warm": min(WARM_STEPS, steps), "steps": steps})
+
+
+def check_same(first_losses: dict[str, float], batch_size: int) -> None:
     """Refuse to compare contenders that do not train the same network on the same batch from the same weights."""
     lowest = min(first_losses.values())
     if not all(loss <= lowest * (1 + SAME_LOSS) for loss in first_losses.values()):  # NaN is not, either
@@ -86,7 +105,7 @@ def _check_same(first_losses: dict[str, float], batch_size: int) -> None:
         )
 
 
-def _summary(name: str, batch_size: int, first_loss: float, turns: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(name: str, batch_size: int, first_loss: float, turns: list[dict[str, Any]]) -> dict[str, Any]:
     epochs = [EPOCH * turn["seconds"] / turn["images"] for turn in turns]
     return {
         "contender": name,

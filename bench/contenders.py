@@ -117,7 +117,8 @@ class Xlenet:
     def prepare(self, batch_size: int) -> None:
         from xlenet import SGD, LeNet5, SoftmaxCrossEntropy
         from xlenet.data.images import Images, Normalization
-        from xlenet.training import Meter, Party, choose_way
+        from xlenet.meter import Meter
+        from xlenet.steps import Party, choose_way
 
         self.batch_size = batch_size
         os.environ["XLENET_GRAPH"] = "on" if self.graph else "off"
@@ -131,7 +132,7 @@ class Xlenet:
             self.way = choose_way(self.party, batch_size)
 
     def train(self, order: np.ndarray) -> float:
-        from xlenet.training import train_epoch
+        from xlenet.steps import train_epoch
 
         rates = [LEARNING_RATE] * -(-len(order) // self.batch_size)
         self.party.meter.reset()

@@ -96,10 +96,9 @@ def _compare(options: argparse.Namespace) -> None:
         try:
             _report_absent(absent, options.only)
             print(f"{', '.join(worker.name for worker in workers)}: {options.threads} threads, {data}", flush=True)
-            results = []
-            for size in dict.fromkeys(options.batch_size):
-                print(f"batch size {size}: {plan.turns} turns ...", flush=True)
-                results += measure(workers, size, plan)
+            sizes = dict.fromkeys(options.batch_size, plan)
+            print(f"batch size {', '.join(map(str, sizes))}: {plan.turns} turns each ...", flush=True)
+            results = measure(workers, sizes)
         finally:
             stop(workers)
     record = {
@@ -154,7 +153,7 @@ def _settings(options: argparse.Namespace, data: str) -> dict[str, Any]:
         "steps": options.steps,
         "full": options.full,
         "untimed_steps_before_each_turn": WARM_STEPS,
-        "order_of_turns": "interleaved: every contender once, then every contender again",
+        "order_of_turns": "interleaved: every contender at every batch size once, then all again",
         "data": data,
         "optimiser": f"SGD, Nesterov momentum {MOMENTUM}, learning rate {LEARNING_RATE}",
     }

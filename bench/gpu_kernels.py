@@ -19,7 +19,8 @@ from xlenet.backend.graph import Graph
 from xlenet.data.images import Images, Normalization
 from xlenet.functional import batchnorm_relu, conv2d_rows, conv_pool, linear, linear_relu, softmax_cross_entropy
 from xlenet.layers import Linear
-from xlenet.training import advance, tally
+from xlenet.meter import tally
+from xlenet.steps import advance
 
 _IN_A_GRAPH, _REPLAYS, _EAGER = 20, 30, 50
 

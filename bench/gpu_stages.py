@@ -172,7 +172,7 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
     """Train LeNet-5 on random images for a few steps, with a short last batch."""
     import numpy as np
 
-    from xlenet import SGD, AdamW, LeNet5, training, use_backend
+    from xlenet import SGD, AdamW, LeNet5, steps, training, use_backend
     from xlenet.backend import to_host
     from xlenet.data.images import Images
 
@@ -180,7 +180,7 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
     count = _BATCH * 5 + _BATCH // 2
     x, y = rng.integers(0, 256, (count, 1, 28, 28), np.uint8), rng.integers(0, 10, count)
     recordings, pool = list[bool](), list[int]()
-    capture = training.capture
+    capture = steps.capture
 
     def watched(*args: Any, **options: Any) -> Any:
         found = capture(*args, **options)
@@ -189,7 +189,7 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
 
     before = os.environ.get("XLENET_GRAPH")
     os.environ["XLENET_GRAPH"] = "on" if graph else "off"
-    training.capture = watched
+    steps.capture = watched
     try:
         with use_backend(backend) as xp:
             images, model = Images(x, y), LeNet5(rng=0)
@@ -202,7 +202,7 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
             )  # fmt: skip
             arrays = {name: to_host(array) for name, array in model.state_dict().items()}
     finally:
-        training.capture = capture
+        steps.capture = capture
         os.environ.pop("XLENET_GRAPH")
         os.environ.update({} if before is None else {"XLENET_GRAPH": before})
     return _Run([epoch[:6] for epoch in history], arrays, recordings, pool)
@@ -392,23 +392,20 @@ def _measure(workers: Sequence[Any], size: int, plan: Any) -> list[dict[str, Any
     """Let the workers take turns, as `bench.comparison.measure` does, and time what comes before: data to the device,
     compilation, recording, the first steps.
     """
-    from bench.comparison import REST, WARM_STEPS, _check_same, _summary
+    from bench.comparison import WARM_STEPS, check_same, summary, take_turn
 
     losses, starts, answers = dict[str, float](), dict[str, float](), dict[str, list[dict[str, Any]]]()
     for worker in workers:
         began = time.perf_counter()
-        losses[worker.name] = worker.ask({"prepare": size})["first_loss"]
-        worker.ask({"turn": 0, "warm": 1, "steps": WARM_STEPS})
+        losses[worker.name] = worker.ask({"prepare": size, "alone": True})["first_loss"]
+        worker.ask({"turn": 0, "batch_size": size, "warm": 1, "steps": WARM_STEPS})
         starts[worker.name], answers[worker.name] = time.perf_counter() - began, []
-    _check_same(losses, size)
+    check_same(losses, size)
     for turn in range(1, plan.turns + 1):
         for worker in workers:
-            time.sleep(REST)
-            question = {"turn": turn, "warm": WARM_STEPS, "steps": plan.steps_of(worker.name, size)}
-            answers[worker.name].append(worker.ask(question))
+            answers[worker.name].append(take_turn(worker, size, turn, plan))
     return [
-        _summary(name, size, losses[name], turns) | {"seconds_to_start": starts[name]}
-        for name, turns in answers.items()
+        summary(name, size, losses[name], turns) | {"seconds_to_start": starts[name]} for name, turns in answers.items()
     ]
 
 

@@ -77,9 +77,9 @@ def _promises() -> str:
     return _table(("what", "at most", "measured", "", "kept"), rows)
 
 
-def _pairs() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Go over threads and batch sizes: what was measured of xlenet, and of PyTorch."""
-    times = _record("cpu_check.json")["times"]
+def _pairs(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Go over threads and batch sizes of whole "epochs" or of all "sizes": what was measured of xlenet and PyTorch."""
+    times = [row for row in _record("cpu_check.json")["times"] if row["kind"] == kind]
     theirs = {(row["threads"], row["batch_size"]): row for row in times if row["contender"] == "torch"}
     for mine in (row for row in times if row["contender"] == "numpy"):
         yield mine, theirs[mine["threads"], mine["batch_size"]]
@@ -93,15 +93,39 @@ def _short() -> str:
             f"{theirs['seconds_per_epoch']['median']:.1f} s",
             f"{mine['ratio_to_pytorch']:.2f}",
         )
-        for mine, theirs in _pairs()
-        if mine["batch_size"] in (64, 128)
+        for mine, theirs in _pairs("epochs")
     ]
     return _table(("an epoch of 60,000 images", TITLES["numpy"], "PyTorch 2.13", "ratio"), rows)
 
 
+def _flat() -> str:
+    rows = [mine for mine, _ in _pairs("sizes") if mine["threads"] == 1]
+
+    def images(seconds: list[float]) -> str:
+        small, best = 1e6 * seconds[0] / 60_000, 1e6 * min(seconds) / 60_000
+        return f"{small:.0f} µs at batch {rows[0]['batch_size']}, {best:.0f} at the best one, {small / best:.2f} times"
+
+    quickest = images([min(row["seconds_per_epoch_by_turn"]) for row in rows])
+    medians = images([row["seconds_per_epoch"]["median"] for row in rows])
+    return (
+        f"An image takes, on one thread, by the quickest of {rows[0]['turns']} turns of each size: {quickest}. "
+        f"By the medians: {medians}."
+    )
+
+
+def _also() -> str:
+    record = _record("cpu_check.json")
+    memory, inference = record["memory"], record["inference"]
+    return (
+        f"An epoch takes {memory['xlenet']['peak_mb']:.0f} MB of memory (PyTorch: {memory['torch']['peak_mb']:.0f}), "
+        f"10,000 images are evaluated in {inference['evaluation_s']:.2f} s, and one image in "
+        f"{inference['one_image_ms']:.2f} ms."
+    )
+
+
 def _epochs() -> str:
     rows = []
-    for mine, theirs in _pairs():
+    for mine, theirs in (*_pairs("epochs"), *_pairs("sizes")):
         some = f"{mine['turns']} times {mine['steps_per_turn']} steps"
         rows.append((
             str(mine["threads"]),
@@ -109,10 +133,11 @@ def _epochs() -> str:
             _seconds(mine),
             _seconds(theirs),
             f"{mine['ratio_to_pytorch']:.2f}",
-            f"{1e6 * mine['seconds_per_epoch']['median'] / 60_000:.0f}",
+            " / ".join(f"{1e6 * row['seconds_per_epoch']['median'] / 60_000:.0f}" for row in (mine, theirs)),
             some if mine["scaled"] else f"{mine['turns']} epochs",
         ))  # fmt: skip
-    head = ("threads", "batch", f"{TITLES['numpy']}, s", f"{TITLES['torch']}, s", "ratio", "µs per image", "median of")
+    both = (TITLES["numpy"], TITLES["torch"])
+    head = ("threads", "batch", *(f"{who}, s" for who in both), "ratio", "µs per image, both", "median of")
     return _table(head, rows)
 
 
@@ -121,7 +146,14 @@ def _seconds(row: dict[str, Any]) -> str:
     return f"{epoch['median']:.2f} ({epoch['q1']:.2f}-{epoch['q3']:.2f})"
 
 
-TABLES: dict[str, Callable[[], str]] = {"machine": _machine, "promises": _promises, "short": _short, "epochs": _epochs}
+TABLES: dict[str, Callable[[], str]] = {
+    "machine": _machine,
+    "promises": _promises,
+    "short": _short,
+    "also": _also,
+    "flat": _flat,
+    "epochs": _epochs,
+}
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@ stays warm from turn to turn, and it sleeps while others have theirs.
 Parent and worker exchange lines of JSON over the worker's standard input and output. The worker answers each line:
 
     {"load": path, "name": ..., "threads": ...}    ->  {"about": {...}} or {"unavailable": reason}
-    {"prepare": batch size}                        ->  {"first_loss": ...}
-    {"turn": seed, "warm": steps, "steps": steps}  ->  {"seconds": ..., "steps": ..., "images": ..., "loss": ...}
+    {"prepare": batch size, "alone": ...}          ->  {"first_loss": ...}
+    {"turn": seed, "batch_size": ..., "warm": steps, "steps": steps}
+                                                   ->  {"seconds": ..., "steps": ..., "images": ..., "loss": ...}
+
+Every batch size has a network of its own, so that turns of several sizes can follow one another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -83,8 +87,8 @@ class _Session:
 
     def __init__(self) -> None:
         self.contender: Any = None
+        self.contenders: dict[int, Any] = {}  # by batch size
         self.images = 0
-        self.batch_size = 0
 
     def load(self, question: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
@@ -103,18 +107,22 @@ class _Session:
         return {"about": self.contender.about() | {"thread_variables": threads}}
 
     def prepare(self, question: dict[str, Any]) -> dict[str, Any]:
-        self.batch_size = question["prepare"]
-        self.contender.prepare(self.batch_size)
-        return {"first_loss": self.contender.train(self._order(FIRST_BATCH)[: self.batch_size])}
+        size = question["prepare"]
+        if question.get("alone"):  # what other sizes took of a GPU's memory is given back
+            self.contenders.clear()
+        contender = self.contenders[size] = copy.copy(self.contender)
+        contender.prepare(size)
+        return {"first_loss": contender.train(self._order(FIRST_BATCH)[:size])}
 
     def turn(self, question: dict[str, Any]) -> dict[str, Any]:
-        order = self._order(question["turn"])
-        self.contender.train(order[: question["warm"] * self.batch_size])
-        order = order[: question["steps"] * self.batch_size]
+        size, order = question["batch_size"], self._order(question["turn"])
+        contender = self.contenders[size]
+        contender.train(order[: question["warm"] * size])
+        order = order[: question["steps"] * size]
         began = time.perf_counter()
-        loss = self.contender.train(order)
+        loss = contender.train(order)
         seconds = time.perf_counter() - began
-        steps = -(-len(order) // self.batch_size)
+        steps = -(-len(order) // size)
         return {"seconds": seconds, "steps": steps, "images": len(order), "loss": loss}
 
     def _order(self, seed: int) -> Any:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import cpu_check, epoch_time, guard, memory, tables
-from bench.comparison import Plan, _check_same
+from bench import comparison, cpu_check, epoch_time, guard, memory, tables
+from bench.comparison import Plan, check_same
 from bench.contenders import CONTENDERS, MOMENTUM, Task, Unavailable
 from bench.report import table
 from bench.textbook import SHAPES, TextbookLeNet5, initial_parameters
@@ -157,11 +157,39 @@ def test_without_pytorch_it_is_left_out_with_a_reason(monkeypatch):
 
 
 def test_different_networks_are_not_compared():
-    _check_same({"numpy": 2.3026, "torch": 2.3027}, batch_size=64)
+    check_same({"numpy": 2.3026, "torch": 2.3027}, batch_size=64)
     with pytest.raises(WorkerError, match="batch size 64: the first losses differ"):
-        _check_same({"numpy": 2.30, "torch": 2.31}, batch_size=64)
+        check_same({"numpy": 2.30, "torch": 2.31}, batch_size=64)
     with pytest.raises(WorkerError, match="the first losses differ"):
-        _check_same({"numpy": 2.30, "torch": float("nan")}, batch_size=64)
+        check_same({"numpy": 2.30, "torch": float("nan")}, batch_size=64)
+
+
+class Clock:
+    """A worker that says who was asked."""
+
+    def __init__(self, name, asked, seconds):
+        self.name, self.asked, self.seconds = name, asked, seconds
+
+    def ask(self, question):
+        if "prepare" in question:
+            return {"first_loss": 2.3}
+        size, steps = question["batch_size"], question["steps"]
+        self.asked.append((question["turn"], size, self.name))
+        return {"seconds": self.seconds * steps, "steps": steps, "images": size * steps, "loss": 1.0}
+
+
+def test_turns_of_all_sizes_and_contenders_are_interleaved(monkeypatch):
+    monkeypatch.setattr(comparison, "REST", 0.0)
+    asked = []
+    workers = [Clock("numpy", asked, 1.0), Clock("torch", asked, 4.0)]
+    plans = {8: Plan(2, steps=3, full=False), 16: Plan(1, steps=3, full=False)}
+    rows = comparison.measure(workers, plans)
+    both = ("numpy", "torch")
+    assert asked == [(turn, size, who) for turn, size in ((1, 8), (1, 16), (2, 8)) for who in both]
+    assert [(r["contender"], r["batch_size"], r["turns"], r["ratio_to_pytorch"]) for r in rows] == [
+        ("numpy", 8, 2, 0.25), ("torch", 8, 2, 1.0), ("numpy", 16, 1, 0.25), ("torch", 16, 1, 1.0),
+    ]  # fmt: skip
+    assert rows[0]["seconds_per_epoch"]["median"] == 60_000 / 8
 
 
 def test_a_plan_never_asks_for_more_than_an_epoch():
@@ -287,8 +315,8 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path):
 def test_a_worker_that_fails_or_vanishes_is_an_error_with_its_name(tmp_path):
     worker = Worker("textbook", tiny_task(tmp_path), threads=1)
     try:
-        with pytest.raises(WorkerError, match=r"^textbook: AttributeError"):
-            worker.ask({"turn": 1, "warm": 1, "steps": 1})  # without a prepare before it
+        with pytest.raises(WorkerError, match=r"^textbook: KeyError: 4"):
+            worker.ask({"turn": 1, "batch_size": 4, "warm": 1, "steps": 1})  # without a prepare before it
         assert worker.ask({"prepare": 4})["first_loss"] > 0
         worker._process.kill()
         with pytest.raises(WorkerError, match=r"^textbook: ended with code"):
@@ -340,14 +368,23 @@ def test_a_promise_not_kept_is_said():
 def test_promises_come_from_the_rows_they_speak_of():
     seconds = {("numpy", 1): 3.0, ("torch", 1): 6.0, ("numpy", 2): 2.0, ("torch", 2): 2.5}
     rows = [
-        {"contender": who, "threads": threads, "batch_size": size, "seconds_per_epoch": {"median": value + size / 1024}}
+        {
+            "contender": who,
+            "threads": threads,
+            "batch_size": size,
+            "kind": kind,
+            "seconds_per_epoch": {"median": value + size / 1024},
+            # A turn that takes ten times as long says nothing about batch sizes.
+            "seconds_per_epoch_by_turn": [10 * size, value + size / 1024],
+        }
         for (who, threads), value in seconds.items()
         for size in cpu_check.SIZES
+        for kind in ("epochs", "sizes")
     ]
     found = [promise.measured for promise in cpu_check._about_times(rows)]
     s = 64 / 1024
     ratios = [(3 + s) / (6 + s), (2 + s) / (2.5 + s), (2 + 2 * s) / (2.5 + 2 * s), (2 + s / 2) / (2.5 + s / 2)]
-    assert found == pytest.approx([*ratios, 4 / (3 + s / 2)])
+    assert found == pytest.approx([*ratios, 4 / (3 + 32 / 1024)])
 
 
 def test_the_guard_compares_in_one_process(capsys, monkeypatch):
