@@ -42,6 +42,7 @@ FLOORS = {
     "checkpoint": 4,
     "plotting": 4,
     "runs": 4,
+    "snapshots": 4,
     "console": 5,
     "options": 5,
     "train": 5,

@@ -29,7 +29,7 @@ from xlenet.errors import OutputError
 from xlenet.training import Epoch
 
 ROOT = Path(__file__).parent.parent
-FILES = ["config.json", "confusion.png", "curves.png", "metrics.jsonl", "model.safetensors"]
+FILES = ["config.json", "confusion.png", "curves.png", "metrics.jsonl", "model.safetensors", "snapshots"]
 KEYS = [
     "epoch",
     "lr",
@@ -654,7 +654,7 @@ def test_130_for_ctrl_c_after_saving(
     error = capsys.readouterr().err
     assert "interrupted after 1 of 5 epochs" in error
     assert str(out) in error
-    assert names(out) == ["config.json", "metrics.jsonl", "model.safetensors"]
+    assert names(out) == ["config.json", "metrics.jsonl", "model.safetensors", "snapshots"]
 
 
 def test_130_for_ctrl_c_in_the_last_evaluation(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from .backend import to_host
+from .backend import Array, to_host
 from .errors import DataError, DataNotFoundError, MissingExtraError
 from .files import write_bytes_atomically
 from .layers import Layer
@@ -39,10 +40,15 @@ def save_model(path: str | os.PathLike[str], model: Layer, about: dict[str, Any]
         >>> sorted(state), about
         (['bias', 'weight'], {'classes': 2})
     """
+    save_arrays(path, model.state_dict(), about)
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array], about: dict[str, Any]) -> None:
+    """Write `arrays` of any library, and `about` as JSON in the metadata, in one step or not at all."""
     # safetensors writes the wrong numbers for an array that is not C-contiguous, and says nothing.
-    arrays = {name: np.ascontiguousarray(to_host(array)) for name, array in model.state_dict().items()}
+    host = {name: np.ascontiguousarray(to_host(array)) for name, array in arrays.items()}
     # One key: the order of several would differ from file to file.
-    write_bytes_atomically(path, _safetensors().save(arrays, metadata={_KEY: json.dumps(about, sort_keys=True)}))
+    write_bytes_atomically(path, _safetensors().save(host, metadata={_KEY: json.dumps(about, sort_keys=True)}))
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -56,20 +62,27 @@ def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         DataError: it is no safetensors file.
         MissingExtraError: safetensors is not installed.
     """
+    return load_arrays(path, "load_model")
+
+
+def load_arrays(
+    path: str | os.PathLike[str], operation: str = "load_snapshot"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `save_arrays` wrote; errors are those of `operation`."""
     safetensors = _safetensors()
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         raise DataNotFoundError(
-            f"load_model: got {os.fspath(path)!r} ({error.strerror}); expected a readable file; check the path"
+            f"{operation}: got {os.fspath(path)!r} ({error.strerror}); expected a readable file; check the path"
         ) from error
     try:
         state = safetensors.load(data)
         about = dict(json.loads(_metadata(data).get(_KEY, "{}")))
     except Exception as error:  # safetensors has an exception of its own for some faults, and Python's for others
         raise DataError(
-            f"load_model: got {os.fspath(path)!r} ({error}); expected a safetensors file; it is damaged or of "
+            f"{operation}: got {os.fspath(path)!r} ({error}); expected a safetensors file; it is damaged or of "
             "another kind"
         ) from error
     return state, about

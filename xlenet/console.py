@@ -119,24 +119,27 @@ class DownloadBar:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C finish the step that is under way: give a function that says whether it was pressed.
+def interruptible() -> Iterator[Callable[[], int]]:
+    """Let Ctrl-C and SIGTERM finish the step that is under way: give a function that says which one came, as the exit
+    code of whoever it ends: 130, 143, or 0 for none.
 
     A second Ctrl-C interrupts at once, as ever.
     """
-    pressed = False
+    came = 0
 
     def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
+        nonlocal came
+        came = 128 + number
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping after this step; once more Ctrl-C stops at once", file=sys.stderr)
+        what = "stopping after this step"
+        print(f"\n{what}; once more Ctrl-C stops at once" if number == signal.SIGINT else what, file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
-        yield lambda: False
+        yield lambda: 0
         return
-    before = signal.signal(signal.SIGINT, press)
+    before = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: pressed
+        yield lambda: came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -56,6 +56,13 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
     return target
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process has left in `folder` of files it was writing; nobody else may be writing there."""
+    for path in folder.glob(".xlenet-*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def _write_through(path: Path, data: bytes) -> None:
     """Create `path`, which must not exist, and return once the disk has the data."""
     with path.open("xb") as file:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .backend import Array, namespace_of, swappable, to_host, zeros
+import numpy as np
+
+from .backend import Array, namespace_of, swappable, to_device, to_host, zeros
 from .backend.late import LateCopy
 
 
@@ -27,6 +29,12 @@ class Meter:
         """Begin anew, in the same memory."""
         self.sums[...] = 0.0
         self.images = 0
+        self._late.forget()
+
+    def resume(self, sums: tuple[float, ...], images: int) -> None:
+        """Go on from where another meter was: its `sums` and `images`."""
+        self.sums[...] = to_device(np.array(sums), like=self.sums)
+        self.images = images
         self._late.forget()
 
     def add(self, loss: Array, logits: Array, labels: Array) -> None:

@@ -7,9 +7,10 @@ them: a step is a few operations on long vectors, whatever the number of layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from .backend import Array, copy, namespace_of, on_device_of, put, swappable, zeros
+from .backend import Array, copy, namespace_of, on_device_of, put, read, swappable, to_device, zeros
 from .layers import Layer
 
 
@@ -107,6 +108,38 @@ class Optimizer:
                 gradient = put(gradient, self._gradient)
                 _clip(gradient, self.clip)
             self._update(gradient, scalars)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of what the optimiser remembers from step to step; `steps` is the other half of it.
+
+        Example:
+            >>> from xlenet import SGD, Linear
+            >>> {name: slot.shape for name, slot in SGD(Linear(3, 2)).state_dict().items()}
+            {'velocity': (8,)}
+        """
+        return {name: copy(slot) for name, slot in self.slots.items()}
+
+    def load_state_dict(self, state: Mapping[str, Array], steps: int) -> None:
+        """Go on as another optimiser of the same kind would have, of an equal model.
+
+        Args:
+            state: what `state_dict` returned, or the same arrays on the host.
+            steps: how many steps the other one had done.
+
+        Raises:
+            ValueError: a slot is missing, unknown or of another length; nothing has been changed then.
+        """
+        mine = {name: tuple(slot.shape) for name, slot in self.slots.items()}
+        given = {name: tuple(slot.shape) for name, slot in state.items()}
+        if mine != given:
+            raise ValueError(
+                f"{type(self).__name__}: got slots {given}; expected {mine}; load what an optimiser of the same kind "
+                "has saved for the same model"
+            )
+        for name, slot in self.slots.items():
+            with on_device_of(slot):
+                slot[...] = to_device(read(state[name]), like=slot)
+        self.steps = steps
 
     def _update(self, gradient: Array, scalars: Any) -> None:
         """Change `params`, and nothing else but `slots`."""

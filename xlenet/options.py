@@ -22,7 +22,7 @@ def training_options() -> argparse.ArgumentParser:
         prog="python -m xlenet.train",
         description="Train LeNet-5 with batch normalisation; leave model, figures and pictures in a folder.",
         epilog="exit codes: 0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, "
-        "6 diverged, 7 accuracy below --expect, 130 interrupted (after saving)",
+        "6 diverged, 7 accuracy below --expect, 130 interrupted, 143 terminated (both after saving)",
     )
     add = parser.add_argument
     add(
@@ -57,6 +57,16 @@ def training_options() -> argparse.ArgumentParser:
         help="on the CPU, each with a part of the batch: helps from batch size 128 on (default: 1)",
     )
     add("--out", type=path, metavar="DIR", help="default: runs/<time>")
+    add(
+        "--resume",
+        nargs="?",
+        const=True,
+        type=path,
+        metavar="FILE",
+        help="go on from this snapshot, or from the newest in --out (where there is none, begin)",
+    )
+    add("--checkpoint-every", type=whole(1), metavar="N", help="a snapshot every N steps, not only after each epoch")
+    add("--keep", type=whole(1), default=3, metavar="K", help="how many snapshots to keep (default: 3)")
     add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
     return parser

@@ -6,15 +6,17 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import save_model
 from .errors import OutputError
-from .files import write_bytes_atomically
+from .files import remove_leftovers, write_bytes_atomically
 from .layers import Layer
 from .metrics import confusion_matrix
 from .plotting import plot_confusion, plot_curves
+from .snapshots import Snapshots
 from .training import Epoch
 
 _FILES = ("config.json", "metrics.jsonl", "model.safetensors", "curves.png", "confusion.png")
@@ -64,14 +66,26 @@ class RunFolder:
     Args:
         path: the folder.
         config: everything that decides how the run goes, as JSON.
+        goes_on: True leaves an earlier run's files where they are: it is that run which goes on.
+        history: its epochs.
+        keep: how many snapshots to keep.
 
     Raises:
         OutputError: the folder or a file in it cannot be written, or it holds somebody else's files.
     """
 
-    def __init__(self, path: str | os.PathLike[str], config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        config: dict[str, Any],
+        *,
+        goes_on: bool = False,
+        history: Sequence[Epoch] = (),
+        keep: int = 3,
+    ) -> None:
         self.path = Path(path)
-        self.history: list[dict[str, Any]] = []
+        self.history = [epoch._asdict() for epoch in history]
+        self.snapshots = Snapshots(self.path / "snapshots", keep)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not _is_ours(self.path):
@@ -79,15 +93,18 @@ class RunFolder:
                     f"run folder: got {str(self.path)!r}, which holds files of the names {', '.join(_FILES)} that no "
                     "run of xlenet has left; expected a new folder or an earlier run's; choose another --out"
                 )
-            for name in reversed(_FILES):  # config.json last: it says that the others are ours
-                (self.path / name).unlink(missing_ok=True)
+            remove_leftovers(self.path)
+            if not goes_on:
+                self.snapshots.clear()
+                for name in reversed(_FILES):  # config.json last: it says that the others are ours
+                    (self.path / name).unlink(missing_ok=True)
         except OutputError:
             raise
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self._config = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
         write_bytes_atomically(self.path / "config.json", self._config)
-        write_bytes_atomically(self.path / "metrics.jsonl", b"")
+        self._write_metrics()
 
     def _check_still_ours(self) -> None:
         """Another run that began in the same folder has put its own configuration there."""
@@ -105,6 +122,9 @@ class RunFolder:
         """Add a line to metrics.jsonl."""
         self._check_still_ours()
         self.history.append(epoch._asdict())
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
         lines = "".join(json.dumps(record) + "\n" for record in self.history)
         write_bytes_atomically(self.path / "metrics.jsonl", lines.encode())
 

@@ -39,15 +39,19 @@ class Way(Protocol):
         """Do the next step, on the images at these places of the order."""
 
 
-def train_epoch(party: Party, way: Way, order: Any, batch_size: int, rates: list[float]) -> Iterator[int]:
-    """Go once through the images at `order`, a batch for each of `rates`; give each step's number once it is asked for.
+def train_epoch(
+    party: Party, way: Way, order: Any, batch_size: int, rates: list[float], done: int = 0
+) -> Iterator[int]:
+    """Go once through the images at `order`, a batch for each of `rates`, but for the first `done` steps; give each
+    step's number once it is asked for.
 
     The device may be some steps behind; it has caught up when the epoch is over, or given up in the middle.
     """
     party.model.train()
-    way.begin(order, rates)
+    order = order[done * batch_size :]
+    way.begin(order, rates[done:])
     try:
-        for step, part in enumerate(parts(len(order), batch_size), start=1):
+        for step, part in enumerate(parts(len(order), batch_size), start=done + 1):
             way.step(part)
             party.meter.images += part.stop - part.start
             yield step

@@ -6,16 +6,18 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import __version__
-from .backend import Backend, default_backend, resolve_backend, unused_gpu, use_backend, use_threads
+from .backend import Backend, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, Images, load
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
@@ -24,11 +26,17 @@ from .optim import SGD, Adam, AdamW, Optimizer
 from .options import BATCH_SIZE, LEARNING_RATES, WEIGHT_DECAYS, training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
-from .training import Epoch, evaluate, fit
+from .snapshots import Snapshot, Snapshots, load_snapshot, restore
+from .training import Epoch, Position, Progress, evaluate, fit
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
+# Options that decide nothing about the model, or that stand elsewhere in the configuration.
+_NOT_OF_THE_RUN = (
+    "data_dir", "out", "quiet", "expect", "relu_after_conv3", "resume", "checkpoint_every", "keep",
+)  # fmt: skip
+_MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
 
 
 class _UsageError(XlenetError):
@@ -39,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, 6 diverged, 7 accuracy below
-    --expect, 130 interrupted (after saving).
+    --expect, 130 interrupted, 143 terminated (both after saving).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
@@ -80,22 +88,28 @@ def _train(options: argparse.Namespace) -> int:
         train, test = _images(dataset, options)
         model = _model(dataset, options)
         config = _config(options, backend, dataset, train)
-        run = RunFolder(options.out or new_run_folder(), config)
+        snapshot = _snapshot(options, config)
+        run = _run_folder(options, config, snapshot)
         console = Console(options.epochs * len(train), options.epochs, quiet=options.quiet)
         console.say(
             f"xlenet {__version__} on {config['backend']}: LeNet-5 ({model.size:,} parameters), "
             f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, "
             f"results in {run.path}"
         )
+        if options.resume is not None:
+            console.say(_where(snapshot, len(train), options.batch_size))
         if hint := unused_gpu(options.backend):
             console.say(hint)
         with contextlib.closing(console):
-            interrupted = _learn(options, model, train, test, run, console)
+            interrupted = _learn(options, model, train, test, run, console, config, snapshot)
         run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
         if interrupted:
             done = f"{len(run.history)} of {options.epochs} epochs"
-            print(f"interrupted after {done}; the model so far is in {run.path}", file=sys.stderr)
-            return INTERRUPTED
+            print(
+                f"interrupted after {done}; the model so far is in {run.path}; --resume --out {run.path} goes on",
+                file=sys.stderr,
+            )
+            return interrupted
         accuracy: float = run.history[-1]["test_accuracy"]
         title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
         run.draw(dataset.y_test, evaluate(model, test).predictions, dataset.class_names, title)
@@ -109,18 +123,45 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _learn(
-    options: argparse.Namespace, model: LeNet5, train: Images, test: Images, run: RunFolder, console: Console
-) -> bool:
-    """Train, show and record each epoch; return whether Ctrl-C has ended it."""
+    options: argparse.Namespace,
+    model: LeNet5,
+    train: Images,
+    test: Images,
+    run: RunFolder,
+    console: Console,
+    config: dict[str, Any],
+    snapshot: Snapshot | None,
+) -> int:
+    """Train, show and record each epoch; return 0, or the exit code of the signal that has ended it."""
+    optimizer, position = _optimizer(model, options), Position()
+    if snapshot is not None:
+        restore(snapshot, model, optimizer)
+        position = snapshot.position
+    history, latest = list(position.history), None
+
+    def finish_step(progress: Progress) -> None:
+        nonlocal latest
+        latest = progress
+        console.step(progress)
+        if options.checkpoint_every and optimizer.steps % options.checkpoint_every == 0:
+            save_amid(progress)
+
+    def save_amid(progress: Progress) -> None:
+        epoch, step, _, meter, seconds = progress
+        sums = tuple(to_host(meter.sums).tolist())
+        run.snapshots.save(model, optimizer, Position(epoch, step, sums, seconds, tuple(history)), config)
 
     def finish_epoch(epoch: Epoch) -> None:
+        history.append(epoch)
+        # First: who goes on from here writes the same lines again.
+        run.snapshots.save(model, optimizer, Position(epoch.epoch + 1, history=tuple(history)), config)
         run.add_epoch(epoch)
         console.epoch(epoch, len(train))
 
     with interruptible() as stopped:
         fit(
             model,
-            _optimizer(model, options),
+            optimizer,
             train,
             test,
             epochs=options.epochs,
@@ -128,11 +169,53 @@ def _learn(
             lr=options.lr,
             schedule=SCHEDULES[options.schedule],
             seed=options.seed,
-            on_step=console.step,
+            on_step=finish_step,
             on_epoch=finish_epoch,
-            should_stop=stopped,
+            should_stop=lambda: bool(stopped()),
+            start=position,
         )
+        if stopped() and latest is not None and latest.epoch > len(history):
+            save_amid(latest)
         return stopped()
+
+
+def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot | None:
+    """Return what --resume asks for, having checked that it is of the same run."""
+    if options.resume is None:
+        return None
+    if options.resume is True:
+        if options.out is None:
+            raise _UsageError("--resume: got no file and no --out; expected one of them: a run's folder, or a snapshot")
+        snapshot = Snapshots(Path(options.out) / "snapshots").newest()
+    else:
+        snapshot = load_snapshot(options.resume)
+    if snapshot is not None:
+        here = json.loads(json.dumps(config))
+        for name in sorted((here.keys() | snapshot.config.keys()) - _MAY_DIFFER):
+            mine, theirs = here.get(name), snapshot.config.get(name)
+            if mine != theirs:
+                raise _UsageError(
+                    f"--resume: got {name} {mine!r}, and the snapshot has {theirs!r}; expected the same run; give it "
+                    "the options it began with"
+                )
+    return snapshot
+
+
+def _run_folder(options: argparse.Namespace, config: dict[str, Any], snapshot: Snapshot | None) -> RunFolder:
+    out = options.out
+    if out is None and isinstance(options.resume, str):  # .../RUN/snapshots/FILE
+        out = Path(options.resume).resolve().parent.parent
+    if snapshot is None:
+        return RunFolder(out or new_run_folder(), config, keep=options.keep)
+    run = RunFolder(out, config, goes_on=True, history=snapshot.position.history, keep=options.keep)
+    run.snapshots.forget_after(snapshot.steps)
+    return run
+
+
+def _where(snapshot: Snapshot | None, images: int, batch_size: int) -> str:
+    if snapshot is None:
+        return "nothing to resume yet: beginning"
+    return f"going on in epoch {snapshot.position.epoch}, step {snapshot.position.step} of {-(-images // batch_size)}"
 
 
 def _count(number: int, thing: str) -> str:
@@ -199,9 +282,7 @@ def _optimizer(model: LeNet5, options: argparse.Namespace) -> Optimizer:
 
 def _config(options: argparse.Namespace, backend: Backend, dataset: Dataset, train: Images) -> dict[str, Any]:
     """Everything that decides how the run goes, and nothing of where its files lie."""
-    chosen = {
-        k: v for k, v in vars(options).items() if k not in ("data_dir", "out", "quiet", "expect", "relu_after_conv3")
-    }
+    chosen = {k: v for k, v in vars(options).items() if k not in _NOT_OF_THE_RUN}
     architecture = {
         "architecture": "LeNet5",
         "image_size": dataset.x_train.shape[2],

@@ -55,6 +55,25 @@ class Progress(NamedTuple):
     step: int
     steps: int
     meter: Meter
+    seconds: float = 0.0  # of training in this epoch
+
+
+class Position(NamedTuple):
+    """Where a run stands: with the model and the optimiser, all that is needed to go on.
+
+    Attributes:
+        epoch: the one under way, from 1; the last one and one more when all is done.
+        step: how many of its steps are done.
+        sums: of the meter, for these steps.
+        seconds: of training in this epoch.
+        history: the epochs that are done.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    sums: tuple[float, ...] = (0.0, 0.0, 0.0)
+    seconds: float = 0.0
+    history: tuple[Epoch, ...] = ()
 
 
 def train_step(
@@ -112,6 +131,7 @@ def fit(
     on_step: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    start: Position | None = None,
 ) -> list[Epoch]:
     """Train a classifier.
 
@@ -132,9 +152,11 @@ def fit(
         on_step: called after each step.
         on_epoch: called after each epoch.
         should_stop: asked after each step; True ends training there, in the middle of an epoch.
+        start: where an earlier run with the same arguments stood, whose model and optimiser these are; None: at the
+            beginning. See `xlenet.snapshots`.
 
     Returns:
-        A record for each finished epoch.
+        A record for each finished epoch, those of the earlier run included.
 
     Raises:
         DivergedError: the loss is not finite any more; the message names the step.
@@ -166,16 +188,21 @@ def fit(
             _check_labels("fit", name, images, classes)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
     way = choose_way(party, batch_size)
-    history: list[Epoch] = []
+    start = start or Position()
+    history = list(start.history)
     steps = -(-len(train) // batch_size)
-    for epoch in range(1, epochs + 1):
-        party.meter.reset()
-        began = time.perf_counter()
+    for epoch in range(start.epoch, epochs + 1):
+        done = start.step if epoch == start.epoch else 0
+        if done:
+            party.meter.resume(start.sums, min(done * batch_size, len(train)))
+        else:
+            party.meter.reset()
+        began = time.perf_counter() - (start.seconds if done else 0.0)
         order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
         rates = [lr * schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps)]
-        for step in train_epoch(party, way, order, batch_size, rates):
+        for step in train_epoch(party, way, order, batch_size, rates, done):
             if on_step is not None:
-                on_step(Progress(epoch, step, steps, party.meter))
+                on_step(Progress(epoch, step, steps, party.meter, time.perf_counter() - began))
             if should_stop is not None and should_stop():
                 return history
             if step % _CHECK_EVERY == 0 and library_of(train.x).__name__ == "numpy":

@@ -1,0 +1,178 @@
+"""A training run in a file, so that it can go on after whatever ended it: model, optimiser, and where it stood.
+
+A snapshot is a safetensors file in the run's folder ``snapshots``, named after the steps that are done. Nothing in it
+is ever executed. The newest few are kept, and the newest that is whole is the one to go on from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .checkpoint import load_arrays, save_arrays
+from .errors import DataError, OutputError
+from .files import remove_leftovers
+from .layers import Layer
+from .optim import Optimizer
+from .training import Epoch, Position
+
+_FORMAT = 1
+_MODEL, _OPTIMIZER = "model.", "optimizer."
+
+
+class Snapshot(NamedTuple):
+    """A run as it stood."""
+
+    model: dict[str, Any]  # arrays by name, on the host
+    optimizer: dict[str, Any]
+    steps: int  # of the optimiser
+    position: Position
+    config: dict[str, Any]  # of the run
+
+
+def save_snapshot(
+    path: str | os.PathLike[str], model: Layer, optimizer: Optimizer, position: Position, config: dict[str, Any]
+) -> None:
+    """Write all that is needed to go on.
+
+    Args:
+        path: the file; it is written as a whole or not at all.
+        model: whose `state_dict` to save.
+        optimizer: whose `state_dict` and steps to save.
+        position: where training stands.
+        config: everything that decides how the run goes, as JSON.
+
+    Raises:
+        OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from xlenet import SGD, Linear
+        >>> model = Linear(3, 2, rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_snapshot(folder + "/s.safetensors", model, SGD(model), Position(epoch=2), {"seed": 0})
+        ...     snapshot = load_snapshot(folder + "/s.safetensors")
+        >>> snapshot.position.epoch, snapshot.config, sorted(snapshot.model)
+        (2, {'seed': 0}, ['bias', 'weight'])
+    """
+    arrays = {_MODEL + name: array for name, array in model.state_dict().items()}
+    arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
+    history = [epoch._asdict() for epoch in position.history]
+    about = {
+        "format": _FORMAT,
+        "steps": optimizer.steps,
+        "position": position._asdict() | {"history": history},
+        "config": config,
+    }
+    save_arrays(path, arrays, about)
+
+
+def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
+    """Read what `save_snapshot` wrote.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        DataError: it is damaged, or something else.
+    """
+    arrays, about = load_arrays(path)
+    try:
+        if about["format"] != _FORMAT:
+            raise ValueError(f"format {about['format']!r}")
+        position = dict(about["position"])
+        history = tuple(Epoch(**epoch) for epoch in position.pop("history"))
+        sums = tuple(map(float, position.pop("sums")))
+        snapshot = Snapshot(
+            _under(_MODEL, arrays),
+            _under(_OPTIMIZER, arrays),
+            int(about["steps"]),
+            Position(**position, sums=sums, history=history),
+            dict(about["config"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"load_snapshot: got {os.fspath(path)!r} ({type(error).__name__}: {error}); expected a snapshot of a "
+            "training run, of this version of xlenet; give one from a run's folder snapshots"
+        ) from error
+    return snapshot
+
+
+def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
+    """Put a snapshot's arrays into a model and its optimiser, on whichever library they are."""
+    model.load_state_dict(snapshot.model)
+    optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)
+
+
+def _name(steps: int) -> str:
+    return f"step-{steps:09}.safetensors"
+
+
+class Snapshots:
+    """The snapshots of a run: a folder that holds the newest few.
+
+    Args:
+        folder: made when the first is saved.
+        keep: how many.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 3) -> None:
+        self.folder, self.keep = Path(folder), keep
+
+    def files(self) -> list[Path]:
+        """Return them, the newest first."""
+        return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+
+    def save(self, model: Layer, optimizer: Optimizer, position: Position, config: dict[str, Any]) -> None:
+        """Save one, named after the optimiser's steps, and remove those that are too many.
+
+        Raises:
+            OutputError: it cannot be written; all that were there still are.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"snapshots: got {str(self.folder)!r} ({error.strerror}); expected a folder that can be written; "
+                "choose another --out"
+            ) from error
+        save_snapshot(self.folder / _name(optimizer.steps), model, optimizer, position, config)
+        for old in self.files()[self.keep :]:
+            with contextlib.suppress(OSError):  # one too many does no harm
+                old.unlink()
+
+    def newest(self) -> Snapshot | None:
+        """Return the newest that is whole, since a disk may lose what it said it had; None where there is none at all.
+
+        Raises:
+            DataError: there are some, and all of them are damaged.
+        """
+        files = self.files()
+        for path in files:
+            with contextlib.suppress(DataError):
+                return load_snapshot(path)
+        if files:
+            raise DataError(
+                f"snapshots: got {len(files)} in {str(self.folder)!r}, all of them damaged; expected at least one that "
+                "loads; begin anew, without --resume"
+            )
+        return None
+
+    def forget_after(self, steps: int) -> None:
+        """Remove those of more optimiser steps than `steps`: a run that goes on from there will make its own."""
+        for path in self.files():
+            if path.name > _name(steps):
+                path.unlink()
+        remove_leftovers(self.folder)
+
+    def clear(self) -> None:
+        """Remove them all: another run begins here."""
+        for path in self.files():
+            path.unlink()
+        remove_leftovers(self.folder)
+        with contextlib.suppress(OSError):  # it was never made, or somebody else's files are in it
+            self.folder.rmdir()
