@@ -19,10 +19,11 @@ from tests.networks import on
 from tests.train_on_tiny_data import tiny_dataset
 from xlenet import SGD, Adam, AdamW, BatchNorm, Flatten, Layer, Linear, ReLU, Sequential, runs, train
 from xlenet.backend import to_host
+from xlenet.checkpoint import save_arrays
 from xlenet.data.images import Images
 from xlenet.errors import DataError, DataNotFoundError
 from xlenet.optim import Optimizer
-from xlenet.snapshots import Snapshots, load_snapshot, restore, save_snapshot
+from xlenet.snapshots import Snapshot, Snapshots, load_snapshot, restore, save_snapshot
 from xlenet.training import Epoch, Position, Progress, fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,6 +110,31 @@ def test_it_goes_on_between_epochs_and_behind_the_last(numpy_lib: Lib, tmp_path:
         np.testing.assert_array_equal(mine, theirs)
 
 
+@each_optimizer
+def test_a_run_goes_on_with_another_library(lib: Lib, numpy_lib: Lib, tmp_path: Path, kind: str) -> None:
+    """From NumPy and back: equal within rounding."""
+    whole, path, done = Run(numpy_lib, kind), tmp_path / "s.safetensors", list[Epoch]()
+    expected = whole.fit()
+    runs_of = [Run(numpy_lib, kind), Run(lib, kind, seed=9), Run(numpy_lib, kind, seed=8)]
+    position = Position()
+    for run, epochs in zip(runs_of, (1, 2, 3), strict=True):
+        if path.exists():
+            snapshot = load_snapshot(path)
+            restore(snapshot, run.model, run.optimizer)
+            position = snapshot.position
+
+        def save(epoch: Epoch, run: Run = run, epochs: int = epochs) -> None:
+            done.append(epoch)
+            if len(done) == epochs:
+                save_snapshot(path, run.model, run.optimizer, Position(epochs + 1, history=tuple(done)), {})
+
+        stop = lambda epochs=epochs: len(done) == epochs  # noqa: E731
+        run.fit(on_epoch=save, start=position, should_stop=stop)
+    np.testing.assert_allclose(
+        [epoch[1:6] for epoch in done[:3]], [epoch[1:6] for epoch in expected], rtol=2e-3, atol=2e-3
+    )
+
+
 def test_the_time_before_counts(numpy_lib: Lib) -> None:
     run = Run(numpy_lib, "sgd")
     history = run.fit(start=Position(EPOCHS, 2, (0.5, 3.0, 2.0), seconds=1000.0))
@@ -140,6 +166,32 @@ def test_damage_is_found(numpy_lib: Lib, tmp_path: Path) -> None:
             load_snapshot(path)
     with pytest.raises(DataNotFoundError, match=r"load_snapshot: got .*expected a readable file"):
         load_snapshot(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": -1}, {"steps": 1e400}, {"steps": "5"}, {"format": 2}, {"config": 3}, {"position": 7},
+        {"position": {"epoch": 0}}, {"position": {"step": -1}}, {"position": {"epoch": "2"}},
+        {"position": {"sums": [1.0]}}, {"position": {"sums": 5}}, {"position": {"history": [{"epoch": 1}]}},
+        {"position": {"seconds": "long"}}, {"position": {"what": 1}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_file_made_by_somebody_else_is_refused(numpy_lib: Lib, tmp_path: Path, change: dict[str, Any]) -> None:
+    path, about = tmp_path / "s.safetensors", {"format": 1, "steps": 1, "position": {}, "config": {}}
+    save_arrays(path, {"model.weight": np.zeros(1)}, about)
+    assert load_snapshot(path).steps == 1
+    save_arrays(path, {"model.weight": np.zeros(1)}, about | change)
+    with pytest.raises(DataError, match=r"load_snapshot: got .*; expected a snapshot of a training run"):
+        load_snapshot(path)
+
+
+def test_the_arrays_of_another_network_are_refused(numpy_lib: Lib) -> None:
+    run = Run(numpy_lib, "sgd")
+    for arrays in ({}, {"fc1.weight": np.zeros(3)}, run.model.state_dict()):
+        with pytest.raises(DataError, match=r"^snapshot: "):
+            restore(Snapshot(arrays, {}, 0, Position(), {}), run.model, run.optimizer)
 
 
 def test_the_newest_few_are_kept_and_the_newest_whole_one_is_found(numpy_lib: Lib, tmp_path: Path) -> None:
@@ -235,6 +287,19 @@ def test_going_on_from_a_file_forgets_what_came_after_it(tmp_path: Path) -> None
     assert call(None, "--epochs", 2, "--resume", out / "snapshots" / "step-000000004.safetensors") == 0
     assert model(out) == expected
     assert [int(path.stem[5:]) for path in snapshots.files()] == [10, 5, 4]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_file_of_another_folder_begins_a_new_one(tmp_path: Path) -> None:
+    """What an older run has left there is gone, and nothing of the file's own folder is touched."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert call(first, "--epochs", 2, "--checkpoint-every", 2, "--keep", 100) == 0
+    assert call(second, "--epochs", 1, "--seed", 9, "--checkpoint-every", 1, "--keep", 100) == 0
+    before = [path.name for path in Snapshots(first / "snapshots").files()]
+    assert call(second, "--epochs", 2, "--resume", first / "snapshots" / "step-000000004.safetensors") == 0
+    assert model(second) == model(first)
+    assert [path.name for path in Snapshots(first / "snapshots").files()] == before
+    assert [int(path.stem[5:]) for path in Snapshots(second / "snapshots").files()] == [10, 5]
 
 
 @pytest.mark.usefixtures("tiny")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .backend import Array, namespace_of, swappable, to_device, to_host, zeros
 from .backend.late import LateCopy
 
@@ -33,7 +31,7 @@ class Meter:
 
     def resume(self, sums: tuple[float, ...], images: int) -> None:
         """Go on from where another meter was: its `sums` and `images`."""
-        self.sums[...] = to_device(np.array(sums), like=self.sums)
+        self.sums[...] = to_device(sums, like=self.sums)
         self.images = images
         self._late.forget()
 

@@ -66,8 +66,9 @@ class RunFolder:
     Args:
         path: the folder.
         config: everything that decides how the run goes, as JSON.
-        goes_on: True leaves an earlier run's files where they are: it is that run which goes on.
-        history: its epochs.
+        history: epochs of the run that goes on here.
+        goes_on_at: the optimiser's steps in a snapshot of this folder: the earlier run's files stay, but for snapshots
+            of more steps.
         keep: how many snapshots to keep.
 
     Raises:
@@ -79,8 +80,8 @@ class RunFolder:
         path: str | os.PathLike[str],
         config: dict[str, Any],
         *,
-        goes_on: bool = False,
         history: Sequence[Epoch] = (),
+        goes_on_at: int | None = None,
         keep: int = 3,
     ) -> None:
         self.path = Path(path)
@@ -94,7 +95,9 @@ class RunFolder:
                     "run of xlenet has left; expected a new folder or an earlier run's; choose another --out"
                 )
             remove_leftovers(self.path)
-            if not goes_on:
+            if goes_on_at is not None:
+                self.snapshots.forget_after(goes_on_at)
+            else:
                 self.snapshots.clear()
                 for name in reversed(_FILES):  # config.json last: it says that the others are ours
                     (self.path / name).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .checkpoint import load_arrays, save_arrays
+from .checks import integer
 from .errors import DataError, OutputError
 from .files import remove_leftovers
 from .layers import Layer
@@ -80,17 +81,14 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     try:
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']!r}")
-        position = dict(about["position"])
-        history = tuple(Epoch(**epoch) for epoch in position.pop("history"))
-        sums = tuple(map(float, position.pop("sums")))
         snapshot = Snapshot(
             _under(_MODEL, arrays),
             _under(_OPTIMIZER, arrays),
-            int(about["steps"]),
-            Position(**position, sums=sums, history=history),
+            integer("load_snapshot", "steps", about["steps"], 0),
+            _position(about["position"]),
             dict(about["config"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"load_snapshot: got {os.fspath(path)!r} ({type(error).__name__}: {error}); expected a snapshot of a "
             "training run, of this version of xlenet; give one from a run's folder snapshots"
@@ -98,14 +96,33 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     return snapshot
 
 
+def _position(given: Any) -> Position:
+    found: Any = Position(**given)  # of whatever types
+    loss, right, finite = map(float, found.sums)
+    return Position(
+        integer("load_snapshot", "epoch", found.epoch, 1),
+        integer("load_snapshot", "step", found.step, 0),
+        (loss, right, finite),
+        float(found.seconds),
+        tuple(Epoch(**epoch) for epoch in found.history),
+    )
+
+
 def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
-    """Put a snapshot's arrays into a model and its optimiser, on whichever library they are."""
-    model.load_state_dict(snapshot.model)
-    optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)
+    """Put a snapshot's arrays into a model and its optimiser, on whichever library they are.
+
+    Raises:
+        DataError: they are not those of such a model, or of such an optimiser.
+    """
+    try:
+        model.load_state_dict(snapshot.model)
+        optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)
+    except ValueError as error:
+        raise DataError(f"snapshot: {error}") from error
 
 
 def _name(steps: int) -> str:

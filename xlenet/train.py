@@ -202,14 +202,15 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot |
 
 
 def _run_folder(options: argparse.Namespace, config: dict[str, Any], snapshot: Snapshot | None) -> RunFolder:
-    out = options.out
-    if out is None and isinstance(options.resume, str):  # .../RUN/snapshots/FILE
-        out = Path(options.resume).resolve().parent.parent
     if snapshot is None:
-        return RunFolder(out or new_run_folder(), config, keep=options.keep)
-    run = RunFolder(out, config, goes_on=True, history=snapshot.position.history, keep=options.keep)
-    run.snapshots.forget_after(snapshot.steps)
-    return run
+        return RunFolder(options.out or new_run_folder(), config, keep=options.keep)
+    out = options.out
+    if options.resume is not True:
+        of_file = Path(options.resume).resolve().parent  # .../RUN/snapshots/FILE
+        out = out or of_file.parent
+    here = options.resume is True or of_file == (Path(out) / "snapshots").resolve()
+    history, steps = snapshot.position.history, snapshot.steps if here else None
+    return RunFolder(out, config, history=history, goes_on_at=steps, keep=options.keep)
 
 
 def _where(snapshot: Snapshot | None, images: int, batch_size: int) -> str:

@@ -56,15 +56,15 @@ def empty_batch_last(shape: tuple[int, ...], *, like: Array, dtype: Any = None) 
 
 def batch_first(x: Array) -> Array:
     """View an array whose last axis is the batch with the batch as its first axis."""
-    return transposed(x, (x.ndim - 1, *range(x.ndim - 1)))
+    return _transposed(x, (x.ndim - 1, *range(x.ndim - 1)))
 
 
 def batch_last(x: Array) -> Array:
     """View an array whose first axis is the batch with the batch as its last axis."""
-    return transposed(x, (*range(1, x.ndim), 0))
+    return _transposed(x, (*range(1, x.ndim), 0))
 
 
-def transposed(x: Array, axes: tuple[int, ...]) -> Array:
+def _transposed(x: Array, axes: tuple[int, ...]) -> Array:
     """View `x` with its axes in another order: ``permute_dims``, by NumPy's shorter way where there is one."""
     return x.transpose(axes) if type(x) is np.ndarray else library_of(x).permute_dims(x, axes)
 
