@@ -5,8 +5,8 @@
     python -m tests.faults --random 20      # and so many runs killed with kill -9 at random moments, again and again
 
 After each fault the newest snapshot must load, and the run that goes on must end with the bytes of a run that nothing
-disturbed, and with each epoch once in metrics.jsonl. Each run is a forked process: the libraries are loaded once. Exit
-code 1 at the first broken promise. For Linux and macOS.
+disturbed, those of the last model and those of the best one, and with each epoch once in metrics.jsonl. Each run is a
+forked process: the libraries are loaded once. Exit code 1 at the first broken promise. For Linux and macOS.
 """
 
 from __future__ import annotations
@@ -30,8 +30,15 @@ from xlenet import files, runs, train
 from xlenet.snapshots import Snapshots
 
 EPOCHS = 3
-ARGUMENTS = ["--epochs", str(EPOCHS), "--batch-size", "16", "--checkpoint-every", "2", "--quiet", "--backend", "numpy"]
+ARGUMENTS = [
+    "--epochs", str(EPOCHS), "--batch-size", "16", "--checkpoint-every", "2", "--validation", "8", "--quiet",
+    "--backend", "numpy",
+]  # fmt: skip
+MODELS = ("model.safetensors", "best.safetensors")
 FAULTS = ("kill", "EIO", "ENOSPC", "short write")
+
+
+Models = list[bytes]  # of the files MODELS
 
 
 class Broken(Exception):  # noqa: N818 - a promise, not a program
@@ -95,8 +102,8 @@ def _train(out: Path, *more: str) -> int:
     return train.main([*ARGUMENTS, "--out", str(out), "--resume", *more])
 
 
-def _undisturbed(out: Path) -> tuple[int, bytes]:
-    """Return how many places there are, and the model."""
+def _undisturbed(out: Path) -> tuple[int, Models]:
+    """Return how many places there are, and the models."""
     counted = out.with_suffix(".count")
 
     def work() -> int:
@@ -107,10 +114,14 @@ def _undisturbed(out: Path) -> tuple[int, bytes]:
 
     if code := _wait(_in_a_fork(work)):
         raise Broken(f"undisturbed: exit code {code}")
-    return int(counted.read_text(encoding="utf-8")), (out / "model.safetensors").read_bytes()
+    return int(counted.read_text(encoding="utf-8")), _models(out)
 
 
-def _disturbed(folder: Path, fault: str, place: int, reference: bytes) -> bool:
+def _models(out: Path) -> Models:
+    return [(out / name).read_bytes() for name in MODELS]
+
+
+def _disturbed(folder: Path, fault: str, place: int, reference: Models) -> bool:
     """Let one place fail, go on, compare; return whether the place was reached."""
     out = folder / f"{fault}-{place}".replace(" ", "-")
 
@@ -128,12 +139,12 @@ def _disturbed(folder: Path, fault: str, place: int, reference: bytes) -> bool:
     return code != 0
 
 
-def _killed_at_random(folder: Path, run: int, seed: int, duration: float, reference: bytes) -> int:
+def _killed_at_random(folder: Path, run: int, seed: int, duration: float, reference: Models) -> int:
     """Kill a run again and again until it is through; return how often."""
     rng, out, kills = random.Random(f"{seed} {run}"), folder / f"random-{run}", 0
     while True:
         child = _in_a_fork(lambda: _train(out))
-        time.sleep(rng.uniform(0.0, duration))
+        time.sleep(rng.uniform(0.0, duration / 2))  # of a whole run: most are killed more than once
         os.kill(child, signal.SIGKILL)  # a child that has ended is still there until it is waited for
         code = _wait(child)
         if code == 0:
@@ -152,14 +163,14 @@ def _check_snapshots(out: Path, where: str) -> None:
         raise Broken(f"{where}: no snapshot loads")
 
 
-def _go_on(out: Path, where: str, reference: bytes) -> None:
+def _go_on(out: Path, where: str, reference: Models) -> None:
     if code := _wait(_in_a_fork(lambda: _train(out))):
         raise Broken(f"{where}: going on ends with {code}")
     _compare(out, where, reference)
 
 
-def _compare(out: Path, where: str, reference: bytes) -> None:
-    if (out / "model.safetensors").read_bytes() != reference:
+def _compare(out: Path, where: str, reference: Models) -> None:
+    if _models(out) != reference:
         raise Broken(f"{where}: another model than undisturbed")
     if left := list(out.rglob("*.tmp")):
         raise Broken(f"{where}: {left} left behind")

@@ -584,7 +584,7 @@ def test_6_for_a_last_step_that_goes_too_far(tiny: Any, out: Path, capsys: pytes
     arguments = ("--train-size", 32, "--batch-size", 32, "--epochs", 1, "--lr", 1e30, "--schedule", "constant")
     assert call("--out", out, *arguments) == 6
     error = capsys.readouterr().err
-    assert re.match(r"error: fit: got (parameters that are|a test loss that is) not finite after epoch 1 ", error)
+    assert re.match(r"error: fit: got (parameters that are|a test loss that is) not finite in step 1 of epoch", error)
     assert len(error.splitlines()) == 1
     assert lines(out) == []
 

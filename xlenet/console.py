@@ -87,10 +87,12 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
         >>> epoch_line(Epoch(1, 0.05, 0.2, 0.95, 0.06, 0.981, 5.0, 12000.0), epochs=20)
         'epoch  1/20  train loss 0.2000  95.00%  test loss 0.0600  98.10%  5.0 s  12,000 images/s'
     """
-    width = len(str(epochs))
+    width, held_out = len(str(epochs)), ""
+    if epoch.validation_loss is not None:
+        held_out = f"validation loss {epoch.validation_loss:.4f}  {epoch.validation_accuracy:.2%}  "
     return (
         f"epoch {epoch.epoch:>{width}}/{epochs}  train loss {epoch.train_loss:.4f}  {epoch.train_accuracy:.2%}  "
-        f"test loss {epoch.test_loss:.4f}  {epoch.test_accuracy:.2%}  {epoch.seconds:.1f} s  "
+        f"{held_out}test loss {epoch.test_loss:.4f}  {epoch.test_accuracy:.2%}  {epoch.seconds:.1f} s  "
         f"{epoch.images_per_second:,.0f} images/s"
     )
 

@@ -41,3 +41,19 @@ class DivergedError(XlenetError, ArithmeticError):
     """The loss stopped being a finite number; the message says at which step and what to try."""
 
     exit_code = 6
+
+
+class NotFiniteError(DivergedError):
+    """With ``XLENET_DEBUG=1``: numbers are not finite any more, and this is where they were first.
+
+    Attributes:
+        who: the layer (or the loss, or the optimiser) that computed them.
+        what: what they are: ``output``, ``gradient by x``, ``gradient of weight`` ...
+    """
+
+    def __init__(self, who: object, what: str) -> None:
+        self.who, self.what = who, what
+        super().__init__(
+            f"{type(who).__name__}: got numbers in its {what} that are not finite; expected finite ones; "
+            "look at what goes in, and try a smaller learning rate"
+        )

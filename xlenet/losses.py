@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Array, on_device_of
+from .backend import Array, all_finite, debugging, on_device_of
+from .errors import NotFiniteError
 from .functional import softmax_cross_entropy
 from .workspace import Workspace
 
@@ -34,6 +35,8 @@ class SoftmaxCrossEntropy:
         """Return the mean loss over the batch, an array of no axes, and remember what `backward` needs."""
         with on_device_of(logits):
             loss, self._cache = softmax_cross_entropy.forward(logits, labels, labels_checked=labels_checked, work=work)
+        if debugging() and not all_finite(loss):
+            raise NotFiniteError(self, "output")
         return loss
 
     def backward(self, dloss: float | Array = 1.0, *, work: Workspace | None = None) -> Array:

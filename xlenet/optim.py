@@ -10,7 +10,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .backend import Array, copy, namespace_of, on_device_of, put, read, swappable, to_device, zeros
+from .backend import (
+    Array,
+    all_finite,
+    copy,
+    debugging,
+    namespace_of,
+    on_device_of,
+    put,
+    read,
+    swappable,
+    to_device,
+    zeros,
+)
+from .errors import NotFiniteError
 from .layers import Layer
 
 
@@ -80,6 +93,12 @@ class Optimizer:
         self.check()
         self.steps += 1
         self.apply(self.scalars(float(lr), self.steps))  # a NumPy float64 would make everything float64
+        if debugging() and not self.is_finite():
+            raise NotFiniteError(self, "parameters after a step")
+
+    def is_finite(self) -> bool:
+        """Return whether all parameters, and all that the optimiser remembers, are finite. Waits for the device."""
+        return all(map(all_finite, (self.params, *self.slots.values())))
 
     def check(self) -> None:
         """Raise a RuntimeError if the model's arrays are no longer those that this optimiser was made for."""

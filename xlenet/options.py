@@ -39,6 +39,12 @@ def training_options() -> argparse.ArgumentParser:
     add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
     add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")
     add("--train-size", type=whole(1), metavar="N", help="train on the first N images only")
+    add(
+        "--validation",
+        type=whole(1),
+        metavar="N",
+        help="hold N of them out, drawn at random and always the same, and keep the model that does best on these",
+    )
     add("--optimizer", choices=list(LEARNING_RATES), default="nesterov", help="default: nesterov")
     add("--momentum", type=share, default=0.9, metavar="X", help="of sgd and nesterov (default: 0.9)")
     add("--lr", type=positive, metavar="X", help=f"peak learning rate (default: {_each(LEARNING_RATES)})")

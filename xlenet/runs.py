@@ -6,11 +6,12 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import save_model
+from .backend import Array
+from .checkpoint import save_arrays, save_model
 from .errors import OutputError
 from .files import remove_leftovers, write_bytes_atomically
 from .layers import Layer
@@ -19,7 +20,8 @@ from .plotting import plot_confusion, plot_curves
 from .snapshots import Snapshots
 from .training import Epoch
 
-_FILES = ("config.json", "metrics.jsonl", "model.safetensors", "curves.png", "confusion.png")
+_BEST = "best.safetensors"
+_FILES = ("config.json", "metrics.jsonl", "model.safetensors", _BEST, "curves.png", "confusion.png")
 
 
 def new_run_folder() -> Path:
@@ -85,7 +87,7 @@ class RunFolder:
         keep: int = 3,
     ) -> None:
         self.path = Path(path)
-        self.history = [epoch._asdict() for epoch in history]
+        self.history = list(history)
         self.snapshots = Snapshots(self.path / "snapshots", keep)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ class RunFolder:
             remove_leftovers(self.path)
             if goes_on_at is not None:
                 self.snapshots.forget_after(goes_on_at)
+                (self.path / _BEST).unlink(missing_ok=True)  # perhaps of a later epoch; the snapshot has the right one
             else:
                 self.snapshots.clear()
                 for name in reversed(_FILES):  # config.json last: it says that the others are ours
@@ -124,11 +127,11 @@ class RunFolder:
     def add_epoch(self, epoch: Epoch) -> None:
         """Add a line to metrics.jsonl."""
         self._check_still_ours()
-        self.history.append(epoch._asdict())
+        self.history.append(epoch)
         self._write_metrics()
 
     def _write_metrics(self) -> None:
-        lines = "".join(json.dumps(record) + "\n" for record in self.history)
+        lines = "".join(json.dumps(epoch.record()) + "\n" for epoch in self.history)
         write_bytes_atomically(self.path / "metrics.jsonl", lines.encode())
 
     def save_model(self, model: Layer, about: dict[str, Any]) -> None:
@@ -136,9 +139,14 @@ class RunFolder:
         self._check_still_ours()
         save_model(self.path / "model.safetensors", model, about)
 
+    def save_best(self, state: Mapping[str, Array], about: dict[str, Any]) -> None:
+        """Write best.safetensors: the model after the epoch that did best on the images held out."""
+        self._check_still_ours()
+        save_arrays(self.path / _BEST, state, about)
+
     def draw(self, labels: Any, predictions: Any, class_names: tuple[str, ...], title: str) -> None:
         """Draw curves.png and confusion.png."""
         self._check_still_ours()
-        plot_curves(self.history, self.path / "curves.png", title=title)
+        plot_curves([epoch.record() for epoch in self.history], self.path / "curves.png", title=title)
         matrix = confusion_matrix(labels, predictions, len(class_names))
         plot_confusion(matrix, class_names, self.path / "confusion.png", title=title)

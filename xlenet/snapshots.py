@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .backend import Array
 from .checkpoint import load_arrays, save_arrays
 from .checks import integer
 from .errors import DataError, OutputError
@@ -20,7 +22,7 @@ from .optim import Optimizer
 from .training import Epoch, Position
 
 _FORMAT = 1
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _OPTIMIZER, _BEST = "model.", "optimizer.", "best."
 
 
 class Snapshot(NamedTuple):
@@ -31,10 +33,16 @@ class Snapshot(NamedTuple):
     steps: int  # of the optimiser
     position: Position
     config: dict[str, Any]  # of the run
+    best: dict[str, Any] | None = None  # the model after the best epoch so far, where images are held out to choose it
 
 
 def save_snapshot(
-    path: str | os.PathLike[str], model: Layer, optimizer: Optimizer, position: Position, config: dict[str, Any]
+    path: str | os.PathLike[str],
+    model: Layer,
+    optimizer: Optimizer,
+    position: Position,
+    config: dict[str, Any],
+    best: Mapping[str, Array] | None = None,
 ) -> None:
     """Write all that is needed to go on.
 
@@ -44,6 +52,7 @@ def save_snapshot(
         optimizer: whose `state_dict` and steps to save.
         position: where training stands.
         config: everything that decides how the run goes, as JSON.
+        best: the `state_dict` after the best epoch so far, if there is one.
 
     Raises:
         OutputError: the file cannot be written.
@@ -60,7 +69,8 @@ def save_snapshot(
     """
     arrays = {_MODEL + name: array for name, array in model.state_dict().items()}
     arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
-    history = [epoch._asdict() for epoch in position.history]
+    arrays |= {_BEST + name: array for name, array in (best or {}).items()}
+    history = [epoch.record() for epoch in position.history]
     about = {
         "format": _FORMAT,
         "steps": optimizer.steps,
@@ -87,6 +97,7 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
             integer("load_snapshot", "steps", about["steps"], 0),
             _position(about["position"]),
             dict(about["config"]),
+            _under(_BEST, arrays) or None,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
@@ -144,7 +155,14 @@ class Snapshots:
         """Return them, the newest first."""
         return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
 
-    def save(self, model: Layer, optimizer: Optimizer, position: Position, config: dict[str, Any]) -> None:
+    def save(
+        self,
+        model: Layer,
+        optimizer: Optimizer,
+        position: Position,
+        config: dict[str, Any],
+        best: Mapping[str, Array] | None = None,
+    ) -> None:
         """Save one, named after the optimiser's steps, and remove those that are too many.
 
         Raises:
@@ -157,7 +175,7 @@ class Snapshots:
                 f"snapshots: got {str(self.folder)!r} ({error.strerror}); expected a folder that can be written; "
                 "choose another --out"
             ) from error
-        save_snapshot(self.folder / _name(optimizer.steps), model, optimizer, position, config)
+        save_snapshot(self.folder / _name(optimizer.steps), model, optimizer, position, config, best)
         for old in self.files()[self.keep :]:
             with contextlib.suppress(OSError):  # one too many does no harm
                 old.unlink()

@@ -8,39 +8,27 @@ import importlib.util
 import io
 import json
 import os
-import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import __version__
-from .backend import Backend, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
+from .backend import debugging, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
 from .console import Console, DownloadBar, interruptible
-from .data import Dataset, Images, load
-from .errors import DataNotFoundError, MissingExtraError, XlenetError
-from .models import LeNet5
-from .optim import SGD, Adam, AdamW, Optimizer
-from .options import BATCH_SIZE, LEARNING_RATES, WEIGHT_DECAYS, training_options
+from .data import Dataset, load
+from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError
+from .experiment import Experiment, UsageError, complete, configuration, make_experiment
+from .options import training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .snapshots import Snapshot, Snapshots, load_snapshot, restore
-from .training import Epoch, Position, Progress, evaluate, fit
+from .training import Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
-# Options that decide nothing about the model, or that stand elsewhere in the configuration.
-_NOT_OF_THE_RUN = (
-    "data_dir", "out", "quiet", "expect", "relu_after_conv3", "resume", "checkpoint_every", "keep",
-)  # fmt: skip
 _MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
-
-
-class _UsageError(XlenetError):
-    exit_code = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except MemoryError as error:
         print(f"error: out of memory ({error}); try a smaller --batch-size", file=sys.stderr)
-        return _UsageError.exit_code
+        return UsageError.exit_code
 
 
 def _check_extras() -> None:
@@ -79,30 +67,28 @@ def _check_extras() -> None:
 
 def _train(options: argparse.Namespace) -> int:
     if options.backend == "":
-        raise _UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
+        raise UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
     options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
     backend = resolve_backend(options.backend) if options.backend else default_backend()
     with use_backend(backend), use_threads(options.threads):
         dataset = _load(options)
-        _complete(options, dataset)
-        train, test = _images(dataset, options)
-        model = _model(dataset, options)
-        config = _config(options, backend, dataset, train)
+        complete(options, dataset)
+        experiment = make_experiment(dataset, options)
+        config = configuration(options, backend, dataset, experiment.train)
         snapshot = _snapshot(options, config)
+        if snapshot is not None:
+            restore(snapshot, experiment.model, experiment.optimizer)  # before anything in the folder is touched
         run = _run_folder(options, config, snapshot)
-        console = Console(options.epochs * len(train), options.epochs, quiet=options.quiet)
-        console.say(
-            f"xlenet {__version__} on {config['backend']}: LeNet-5 ({model.size:,} parameters), "
-            f"{dataset.name} ({len(train):,} + {len(test):,} images), {_count(options.epochs, 'epoch')}, "
-            f"results in {run.path}"
-        )
+        console = Console(options.epochs * len(experiment.train), options.epochs, quiet=options.quiet)
+        console.say(_what(experiment, config, run))
         if options.resume is not None:
-            console.say(_where(snapshot, len(train), options.batch_size))
+            console.say(_where(snapshot, len(experiment.train), options.batch_size))
         if hint := unused_gpu(options.backend):
             console.say(hint)
-        with contextlib.closing(console):
-            interrupted = _learn(options, model, train, test, run, console, config, snapshot)
-        run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
+        about = config["model"] | {"normalization": experiment.train.normalization._asdict()}
+        with contextlib.closing(console), _showing_the_way(run):
+            interrupted = _learn(options, experiment, run, console, config, about, snapshot)
+        run.save_model(experiment.model, about)
         if interrupted:
             done = f"{len(run.history)} of {options.epochs} epochs"
             print(
@@ -110,12 +96,12 @@ def _train(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return interrupted
-        accuracy: float = run.history[-1]["test_accuracy"]
+        accuracy = run.history[-1].test_accuracy
         title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
-        run.draw(dataset.y_test, evaluate(model, test).predictions, dataset.class_names, title)
-        console.say(
-            f"test accuracy {accuracy:.2%} on {len(test):,} images; model, curves and confusion matrix in {run.path}"
-        )
+        predictions = evaluate(experiment.model, experiment.test).predictions
+        run.draw(dataset.y_test, predictions, dataset.class_names, title)
+        for line in _results(run, len(experiment.test)):
+            console.say(line)
     if options.expect is not None and accuracy < options.expect:
         print(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}", file=sys.stderr)
         return BELOW_EXPECTED
@@ -124,20 +110,31 @@ def _train(options: argparse.Namespace) -> int:
 
 def _learn(
     options: argparse.Namespace,
-    model: LeNet5,
-    train: Images,
-    test: Images,
+    experiment: Experiment,
     run: RunFolder,
     console: Console,
     config: dict[str, Any],
+    about: dict[str, Any],
     snapshot: Snapshot | None,
 ) -> int:
     """Train, show and record each epoch; return 0, or the exit code of the signal that has ended it."""
-    optimizer, position = _optimizer(model, options), Position()
-    if snapshot is not None:
-        restore(snapshot, model, optimizer)
-        position = snapshot.position
+    model, optimizer, train, validation, test = experiment
+    position = Position() if snapshot is None else snapshot.position
+    best = None if snapshot is None else snapshot.best
     history, latest = list(position.history), None
+
+    def save(position: Position) -> None:
+        run.snapshots.save(model, optimizer, position, config, best)
+
+    def save_amid(progress: Progress) -> None:
+        check_finite(progress, optimizer)  # a snapshot is worth going on from
+        sums = tuple(to_host(progress.meter.sums).tolist())
+        save(Position(progress.epoch, progress.step, sums, progress.seconds, tuple(history)))
+
+    def save_best() -> None:
+        chosen = best_epoch(history)
+        if best is not None and chosen is not None:
+            run.save_best(best, about | {"epoch": chosen.epoch, "validation_accuracy": chosen.validation_accuracy})
 
     def finish_step(progress: Progress) -> None:
         nonlocal latest
@@ -146,24 +143,25 @@ def _learn(
         if options.checkpoint_every and optimizer.steps % options.checkpoint_every == 0:
             save_amid(progress)
 
-    def save_amid(progress: Progress) -> None:
-        epoch, step, _, meter, seconds = progress
-        sums = tuple(to_host(meter.sums).tolist())
-        run.snapshots.save(model, optimizer, Position(epoch, step, sums, seconds, tuple(history)), config)
-
     def finish_epoch(epoch: Epoch) -> None:
+        nonlocal best
         history.append(epoch)
-        # First: who goes on from here writes the same lines again.
-        run.snapshots.save(model, optimizer, Position(epoch.epoch + 1, history=tuple(history)), config)
+        if best_epoch(history) is epoch:
+            best = {name: to_host(array) for name, array in model.state_dict().items()}
+        # First: who goes on from here writes the same files and lines again.
+        save(Position(epoch.epoch + 1, history=tuple(history)))
+        save_best()
         run.add_epoch(epoch)
         console.epoch(epoch, len(train))
 
+    save_best()
     with interruptible() as stopped:
         fit(
             model,
             optimizer,
             train,
             test,
+            validation=validation,
             epochs=options.epochs,
             batch_size=options.batch_size,
             lr=options.lr,
@@ -179,13 +177,62 @@ def _learn(
         return stopped()
 
 
+# ==== what it says ====
+
+
+def _what(experiment: Experiment, config: dict[str, Any], run: RunFolder) -> str:
+    held_out = "" if experiment.validation is None else f" + {len(experiment.validation):,} held out"
+    return (
+        f"xlenet {__version__} on {config['backend']}: LeNet-5 ({experiment.model.size:,} parameters), "
+        f"{config['data']} ({len(experiment.train):,}{held_out} + {len(experiment.test):,} images), "
+        f"{_count(config['epochs'], 'epoch')}, results in {run.path}"
+    )
+
+
+def _where(snapshot: Snapshot | None, images: int, batch_size: int) -> str:
+    if snapshot is None:
+        return "nothing to resume yet: beginning"
+    return f"going on in epoch {snapshot.position.epoch}, step {snapshot.position.step} of {-(-images // batch_size)}"
+
+
+def _results(run: RunFolder, images: int) -> Iterator[str]:
+    yield (
+        f"test accuracy {run.history[-1].test_accuracy:.2%} on {images:,} images; model, curves and confusion matrix "
+        f"in {run.path}"
+    )
+    best = best_epoch(run.history)
+    if best is not None:
+        yield (
+            f"best on the images held out: epoch {best.epoch}, {best.validation_accuracy:.2%} of them and "
+            f"{best.test_accuracy:.2%} of the test images; best.safetensors"
+        )
+
+
+@contextlib.contextmanager
+def _showing_the_way(run: RunFolder) -> Iterator[None]:
+    """Where training diverges, say how to find out in which layer."""
+    try:
+        yield
+    except DivergedError as error:
+        if debugging():
+            raise
+        raise DivergedError(f"{error}; XLENET_DEBUG=1 with --resume --out {run.path} shows in which layer") from error
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+# ==== what it begins with ====
+
+
 def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot | None:
     """Return what --resume asks for, having checked that it is of the same run."""
     if options.resume is None:
         return None
     if options.resume is True:
         if options.out is None:
-            raise _UsageError("--resume: got no file and no --out; expected one of them: a run's folder, or a snapshot")
+            raise UsageError("--resume: got no file and no --out; expected one of them: a run's folder, or a snapshot")
         snapshot = Snapshots(Path(options.out) / "snapshots").newest()
     else:
         snapshot = load_snapshot(options.resume)
@@ -194,7 +241,7 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot |
         for name in sorted((here.keys() | snapshot.config.keys()) - _MAY_DIFFER):
             mine, theirs = here.get(name), snapshot.config.get(name)
             if mine != theirs:
-                raise _UsageError(
+                raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {theirs!r}; expected the same run; give it "
                     "the options it began with"
                 )
@@ -213,16 +260,6 @@ def _run_folder(options: argparse.Namespace, config: dict[str, Any], snapshot: S
     return RunFolder(out, config, history=history, goes_on_at=steps, keep=options.keep)
 
 
-def _where(snapshot: Snapshot | None, images: int, batch_size: int) -> str:
-    if snapshot is None:
-        return "nothing to resume yet: beginning"
-    return f"going on in epoch {snapshot.position.epoch}, step {snapshot.position.step} of {-(-images // batch_size)}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
-
-
 def _load(options: argparse.Namespace) -> Dataset:
     try:
         return load(options.data or "mnist", options.data_dir, progress=DownloadBar(quiet=options.quiet))
@@ -234,70 +271,6 @@ def _load(options: argparse.Namespace) -> Dataset:
         file=sys.stderr,
     )
     return load("generated")
-
-
-def _complete(options: argparse.Namespace, dataset: Dataset) -> None:
-    """Fill in what follows from the data and from the optimiser, where nothing else was said."""
-    here = len(dataset.x_train)
-    if options.train_size is None:
-        options.train_size = here
-    if options.train_size > here:
-        raise _UsageError(f"--train-size: got {options.train_size}; expected at most {here}, which {dataset.name} has")
-    if options.batch_size is None:
-        options.batch_size = min(BATCH_SIZE, options.train_size)
-    if options.batch_size > options.train_size:
-        raise _UsageError(
-            f"--batch-size: got {options.batch_size}; expected at most {options.train_size}, the number of images"
-        )
-    if options.lr is None:
-        options.lr = LEARNING_RATES[options.optimizer]
-    if options.weight_decay is None:
-        options.weight_decay = WEIGHT_DECAYS[options.optimizer]
-
-
-def _images(dataset: Dataset, options: argparse.Namespace) -> tuple[Images, Images]:
-    train = Images(dataset.x_train[: options.train_size], dataset.y_train[: options.train_size])
-    return train, Images(dataset.x_test, dataset.y_test, train.normalization)
-
-
-def _model(dataset: Dataset, options: argparse.Namespace) -> LeNet5:
-    return LeNet5(
-        dataset.x_train.shape[2],
-        relu_after_conv3=options.relu_after_conv3,
-        lowering=options.lowering,
-        channels=dataset.x_train.shape[1],
-        classes=len(dataset.class_names),
-        rng=options.seed,
-    )
-
-
-def _optimizer(model: LeNet5, options: argparse.Namespace) -> Optimizer:
-    if options.optimizer in ("sgd", "nesterov"):
-        nesterov = options.optimizer == "nesterov"
-        return SGD(
-            model, momentum=options.momentum, nesterov=nesterov, weight_decay=options.weight_decay, clip=options.clip
-        )
-    kind = {"adam": Adam, "adamw": AdamW}[options.optimizer]
-    return kind(model, weight_decay=options.weight_decay, clip=options.clip)
-
-
-def _config(options: argparse.Namespace, backend: Backend, dataset: Dataset, train: Images) -> dict[str, Any]:
-    """Everything that decides how the run goes, and nothing of where its files lie."""
-    chosen = {k: v for k, v in vars(options).items() if k not in _NOT_OF_THE_RUN}
-    architecture = {
-        "architecture": "LeNet5",
-        "image_size": dataset.x_train.shape[2],
-        "channels": dataset.x_train.shape[1],
-        "classes": len(dataset.class_names),
-        "relu_after_conv3": options.relu_after_conv3,
-    }
-    return chosen | {
-        "data": dataset.name,
-        "train_size": len(train),
-        "backend": f"{backend.name} {backend.xp.__version__}",
-        "model": architecture,
-        "versions": {"xlenet": __version__, "numpy": np.__version__, "python": platform.python_version()},
-    }
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from .backend import Array, library_of, namespace_of, to_host
 from .checks import integer
 from .data import Images
-from .errors import DivergedError
+from .errors import DivergedError, NotFiniteError
 from .layers import Layer
 from .losses import SoftmaxCrossEntropy
 from .meter import Meter
@@ -38,6 +38,17 @@ class Epoch(NamedTuple):
     test_accuracy: float
     seconds: float  # training alone
     images_per_second: float
+    validation_loss: float | None = None  # on images that are held out of training
+    validation_accuracy: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return what is known by its names: a line of metrics.jsonl.
+
+        Example:
+            >>> list(Epoch(1, 0.05, 0.2, 0.95, 0.06, 0.981, 5.0, 12000.0).record())[-2:]
+            ['seconds', 'images_per_second']
+        """
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 class Evaluation(NamedTuple):
@@ -56,6 +67,8 @@ class Progress(NamedTuple):
     steps: int
     meter: Meter
     seconds: float = 0.0  # of training in this epoch
+    rates: Sequence[float] = ()  # learning rate of each of the epoch's steps
+    lr: float = math.nan  # their peak in the whole run
 
 
 class Position(NamedTuple):
@@ -74,6 +87,19 @@ class Position(NamedTuple):
     sums: tuple[float, ...] = (0.0, 0.0, 0.0)
     seconds: float = 0.0
     history: tuple[Epoch, ...] = ()
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch | None:
+    """Return the epoch with the highest accuracy on the validation images; of several the one with the lowest loss on
+    them. None where nothing was held out: the test images choose nothing.
+
+    Example:
+        >>> epochs = [Epoch(n, 0.1, 0.1, 0.9, 0.1, 0.9, 1.0, 1.0, loss, 0.98) for n, loss in [(1, 0.3), (2, 0.2)]]
+        >>> best_epoch(epochs).epoch
+        2
+    """
+    measured = [epoch for epoch in history if epoch.validation_accuracy is not None]
+    return max(measured, key=lambda epoch: (epoch.validation_accuracy, -(epoch.validation_loss or 0.0)), default=None)
 
 
 def train_step(
@@ -123,6 +149,7 @@ def fit(
     train: Images,
     test: Images | None = None,
     *,
+    validation: Images | None = None,
     epochs: int = 20,
     batch_size: int = 64,
     lr: float = 0.05,
@@ -144,6 +171,7 @@ def fit(
         optimizer: made for `model`.
         train: what to learn from, in an order of each epoch's own; a short last batch counts by its own size.
         test: what to evaluate on after each epoch; None: nothing (the figures are NaN).
+        validation: images held out of `train`, to choose by: what to evaluate on besides. See `best_epoch`.
         epochs: how often to go through `train`.
         batch_size: images in a step.
         lr: peak learning rate.
@@ -159,7 +187,8 @@ def fit(
         A record for each finished epoch, those of the earlier run included.
 
     Raises:
-        DivergedError: the loss is not finite any more; the message names the step.
+        DivergedError: the loss is not finite any more; the message names the step and its learning rate, and with
+            ``XLENET_DEBUG=1`` in the environment the layer whose numbers were the first.
         ValueError: a number out of range.
 
     Example:
@@ -183,7 +212,7 @@ def fit(
     if not optimizer.is_for(model):
         raise ValueError("fit: got an optimizer that was made for another model; expected one for this; make a new one")
     classes = model.infer(train.batch(slice(0, 1))[0]).shape[1]
-    for name, images in (("train", train), ("test", test)):
+    for name, images in (("train", train), ("validation", validation), ("test", test)):
         if images is not None:
             _check_labels("fit", name, images, classes)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
@@ -200,35 +229,49 @@ def fit(
         began = time.perf_counter() - (start.seconds if done else 0.0)
         order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
         rates = [lr * schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps)]
-        for step in train_epoch(party, way, order, batch_size, rates, done):
-            if on_step is not None:
-                on_step(Progress(epoch, step, steps, party.meter, time.perf_counter() - began))
-            if should_stop is not None and should_stop():
-                return history
-            if step % _CHECK_EVERY == 0 and library_of(train.x).__name__ == "numpy":
-                _check_finite(party.meter.read()[2], step, epoch, lr)
+        progress = Progress(epoch, done, steps, party.meter, 0.0, rates, lr)
+        try:
+            for step in train_epoch(party, way, order, batch_size, rates, done):
+                progress = Progress(epoch, step, steps, party.meter, time.perf_counter() - began, rates, lr)
+                if on_step is not None:
+                    on_step(progress)
+                if should_stop is not None and should_stop():
+                    return history
+                if step % _CHECK_EVERY == 0 and library_of(train.x).__name__ == "numpy":
+                    _check_loss(progress)
+        except NotFiniteError as error:
+            raise _located(error, model, progress) from error
         seconds = time.perf_counter() - began
-        train_loss, train_accuracy, finite = party.meter.read()
-        _check_finite(finite, steps, epoch, lr)
-        _check_parameters(optimizer, epoch, lr)
-        tested = evaluate(model, test) if test is not None else Evaluation(math.nan, math.nan, None)
-        if test is not None and not math.isfinite(tested.loss):
-            raise _diverged("a test loss that is not finite", f"after epoch {epoch}", lr)
+        check_finite(progress, optimizer)
+        train_loss, train_accuracy, _ = party.meter.read()
+        tested = _evaluated("test", model, test, progress)
+        validated = _evaluated("validation", model, validation, progress)
         history.append(
             Epoch(
                 epoch,
                 rates[-1],
                 train_loss,
                 train_accuracy,
-                tested.loss,
-                tested.accuracy,
+                tested.loss if tested else math.nan,
+                tested.accuracy if tested else math.nan,
                 seconds,
                 len(train) / seconds,
+                validated.loss if validated else None,
+                validated.accuracy if validated else None,
             )
         )
         if on_epoch is not None:
             on_epoch(history[-1])
     return history
+
+
+def _evaluated(name: str, model: Layer, images: Images | None, progress: Progress) -> Evaluation | None:
+    if images is None:
+        return None
+    evaluation = evaluate(model, images)
+    if not math.isfinite(evaluation.loss):
+        raise _diverged(f"a {name} loss that is not finite", progress, progress.step)
+    return evaluation
 
 
 # ==== checks ====
@@ -243,22 +286,37 @@ def _check_labels(operation: str, name: str, images: Images, classes: int) -> No
         )
 
 
-def _check_finite(finite: int, steps: int, epoch: int, lr: float) -> None:
-    if finite < steps:
-        raise _diverged("a loss that is not finite", f"in step {finite + 1} of epoch {epoch}", lr)
+def check_finite(progress: Progress, optimizer: Optimizer) -> None:
+    """Say so if the loss has not been finite in a step of this epoch, or a parameter is not now: a step too far in the
+    wrong direction shows in the next step's loss alone. Waits for the device.
+
+    Raises:
+        DivergedError: with the step and its learning rate.
+    """
+    _check_loss(progress)
+    if not optimizer.is_finite():
+        raise _diverged("parameters that are not finite", progress, progress.step)
 
 
-def _check_parameters(optimizer: Optimizer, epoch: int, lr: float) -> None:
-    """A step too far in the wrong direction shows in the next step's loss; the last step of all has no next one."""
-    xp = namespace_of(optimizer.params)
-    if not bool(xp.isfinite(xp.sum(xp.abs(optimizer.params)))):
-        raise _diverged("parameters that are not finite", f"after epoch {epoch}", lr)
+def _check_loss(progress: Progress) -> None:
+    finite = progress.meter.read()[2]
+    if finite < progress.step:
+        raise _diverged("a loss that is not finite", progress, finite + 1)
 
 
-def _diverged(what: str, when: str, lr: float) -> DivergedError:
+def _located(error: NotFiniteError, model: Layer, progress: Progress) -> DivergedError:
+    """Say which layer of `model` it was, and when: in the step behind the last one that was done."""
+    kind = type(error.who).__name__
+    name = next((name for name, leaf in model.leaves() if leaf is error.who), "")
+    where = f"{name} ({kind})" if name else kind
+    return _diverged(f"numbers that are not finite in {where}, its {error.what},", progress, progress.step + 1)
+
+
+def _diverged(what: str, progress: Progress, step: int) -> DivergedError:
+    rate, peak = progress.rates[step - 1], progress.lr
     return DivergedError(
-        f"fit: got {what} {when} (peak learning rate {lr:g}); expected finite numbers; "
-        f"try a learning rate of {lr / 10:g}, or clip the gradient"
+        f"fit: got {what} in step {step} of epoch {progress.epoch} (learning rate {rate:.3g}, at its peak {peak:g}); "
+        f"expected finite numbers; try a peak of {peak / 10:g}, or clip the gradient"
     )
 
 

@@ -7,6 +7,7 @@ made of), and nowhere else.
 """
 
 from .choice import Backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
+from .debug import all_finite, debugging
 from .libraries import Array, Namespace, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
@@ -31,10 +32,12 @@ __all__ = [
     "Array",
     "Backend",
     "Namespace",
+    "all_finite",
     "arange",
     "batch_first",
     "batch_last",
     "copy",
+    "debugging",
     "default_backend",
     "default_namespace",
     "empty",

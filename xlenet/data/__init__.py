@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .dataset import Dataset
+from .dataset import Dataset, hold_out
 from .generated import generated_digits
 from .idx import parse_idx, read_idx
 from .images import Images, Normalization
@@ -23,6 +23,7 @@ __all__ = [
     "Normalization",
     "default_data_dir",
     "generated_digits",
+    "hold_out",
     "load",
     "load_mnist",
     "parse_idx",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
+import numpy as np
+
 from ..backend import Array
+
+_SPLIT_SEED = (0, 2)  # a stream of its own: the order of the epochs has the first one
 
 
 class Dataset(NamedTuple):
@@ -31,3 +36,33 @@ class Dataset(NamedTuple):
     x_test: Array
     y_test: Array
     class_names: tuple[str, ...]
+
+    def digest(self) -> str:
+        """Return a text that another data set, or one with a single pixel changed, does not have.
+
+        Example:
+            >>> x, y = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1])
+            >>> Dataset("tiny", x, y, x, y, ("no", "yes")).digest() == Dataset("tiny", x + 1, y, x, y, ("",)).digest()
+            False
+        """
+        sums = hashlib.blake2b(digest_size=16)
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            sums.update(f"{array.shape} {array.dtype.str}".encode())
+            sums.update(np.ascontiguousarray(array).data)
+        return f"blake2b:{sums.hexdigest()}"
+
+
+def hold_out(count: int, held: int) -> tuple[Array, Array]:
+    """Choose `held` of `count` images to be held out of training: at random, and the same ones for every seed, so that
+    what is chosen by them can be compared.
+
+    Returns:
+        The positions of those that stay and of those held out, each in rising order, int64.
+
+    Example:
+        >>> stay, out = hold_out(10, 3)
+        >>> len(stay), len(out), sorted([*stay.tolist(), *out.tolist()]) == list(range(10))
+        (7, 3, True)
+    """
+    order = np.random.default_rng(_SPLIT_SEED).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])

@@ -8,7 +8,9 @@ from typing import Any, Self
 from ..backend import (
     Array,
     Backend,
+    all_finite,
     copy,
+    debugging,
     default_backend,
     library_of,
     namespace_of,
@@ -21,6 +23,7 @@ from ..backend import (
     zeros,
 )
 from ..checks import check_shape
+from ..errors import NotFiniteError
 from ..workspace import Workspace
 
 
@@ -74,6 +77,8 @@ class Layer:
         with on_device_of(x):
             self._check_library(x)
             y, cache = self._forward(x, work)
+        if debugging():
+            self._check_finite(input=x, output=y)
         self._cache = (cache,)
         return y
 
@@ -96,6 +101,9 @@ class Layer:
         with on_device_of(dy):
             dx = self._backward(dy, self._cache[0], need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
+        if debugging():
+            grads = {f"gradient of {name}": grad for name, grad in self._computes.grads.items()}
+            self._check_finite(**{"gradient from behind": dy}, **grads, **{"gradient by x": dx})
         return dx
 
     def forget(self) -> None:
@@ -120,6 +128,16 @@ class Layer:
                 f"{type(self).__name__}: got x of {here.__name__} and {name} of {there.__name__}; expected one "
                 f"library; move the layer with .to({here.__name__!r}), or x with xlenet.to_device"
             )
+
+    @property
+    def _computes(self) -> Layer:
+        """Who is named where numbers are not finite."""
+        return self
+
+    def _check_finite(self, **arrays: Array | None) -> None:
+        for what, array in arrays.items():
+            if array is not None and not all_finite(array):
+                raise NotFiniteError(self._computes, what)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
         raise NotImplementedError

@@ -59,6 +59,11 @@ class Block(Layer):
     def _check_library(self, x: Array) -> None:
         self.first._check_library(x)  # who made a mistake knows the layer, and not the block
 
+    @property
+    def _computes(self) -> Layer:
+        first: Layer = self.first  # the second one only chooses among its numbers
+        return first
+
     def _learned(self, backward: Any, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
         """Call a backward that computes the gradients of the first layer's weight and bias, and keep them there."""
         first = self.first
