@@ -79,10 +79,38 @@ def drawn(monkeypatch):
 # ==== curves ====
 
 
+def with_validation(history, shift=0.002):
+    return [
+        row | {"validation_loss": row["test_loss"] + shift, "validation_accuracy": row["test_accuracy"] - shift}
+        for row in history
+    ]
+
+
+@pytest.mark.parametrize("validated", [False, True])
 @pytest.mark.parametrize("epochs", [1, 2, 3, 20, 137])
-def test_curves_are_legible(tmp_path, drawn, epochs):
-    written = plot_curves(falling(epochs), tmp_path / "curves.png", title="LeNet-5 on MNIST")
+def test_curves_are_legible(tmp_path, drawn, epochs, validated):
+    history = with_validation(falling(epochs)) if validated else falling(epochs)
+    written = plot_curves(history, tmp_path / "curves.png", title="LeNet-5 on MNIST")
     assert written.read_bytes().startswith(PNG)
+    drawn.assert_legible()
+
+
+def test_images_held_out_have_a_curve_of_their_own(tmp_path, drawn):
+    history = with_validation(falling(7))
+    plot_curves(history, tmp_path / "curves.png")
+    loss, accuracy = drawn.figure.axes
+    assert list(loss.lines[1].get_ydata()) == [row["validation_loss"] for row in history]
+    np.testing.assert_allclose(1 - accuracy.lines[1].get_ydata(), [row["validation_accuracy"] for row in history])
+    assert "validation  98.51 %" in drawn.words()
+    assert len({str(line._dash_pattern) for line in loss.lines}) == 3  # get_linestyle says "--" for all dashes
+    with pytest.raises(ValueError, match="got an epoch without validation_accuracy, validation_loss"):
+        plot_curves([*history, *falling(1)], tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-9, -0.5, 0.3])
+def test_three_labels_in_one_place_are_pushed_apart(tmp_path, drawn, shift):
+    same = [epoch(1, 0.05, 0.985, 0.05, 0.985), epoch(2, 0.05, 0.985, 0.05, 0.985)]
+    plot_curves(with_validation(same, shift), tmp_path / "curves.png")
     drawn.assert_legible()
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .figures import BLUE, FAINT, INK, VERMILLION, Axes, new_figure, save_figure, style_axes
+from .figures import BLUE, FAINT, GREEN, INK, VERMILLION, Axes, new_figure, save_figure, style_axes
 
-_COLOURS = {"train": VERMILLION, "test": BLUE}
+_COLOURS = {"train": VERMILLION, "validation": GREEN, "test": BLUE}
 # Dashes tell the curves apart where colour does not.
-_DASHES = {"train": (0, (4, 1.6)), "test": "solid"}
+_DASHES = {"train": (0, (4, 1.6)), "validation": (0, (1, 1.4)), "test": "solid"}
+_ALWAYS = ("train", "test")
 
 # Errors (1 - accuracy) that make round accuracies: 100 %, 99.99 %, ... 90 %, 80 %, 50 %, 0 %.
 _ERROR_TICKS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -24,14 +26,16 @@ History = Sequence[Mapping[str, Any]]
 
 
 def plot_curves(history: History, path: str | os.PathLike[str], title: str = "LeNet-5") -> Path:
-    """Draw loss and accuracy, training and test, over the epochs, with the last values in figures.
+    """Draw loss and accuracy over the epochs, of training, test and, if there are any, validation images, with the last
+    values in figures.
 
     The loss has a logarithmic axis where it falls or rises by more than a factor of three. The accuracy's axis is
     logarithmic in the error, so that 99 % and 99.9 % are as far apart as 90 % and 99 %.
 
     Args:
         history: one mapping per epoch, as in ``metrics.jsonl``: `epoch`, `train_loss`, `train_accuracy`, `test_loss`,
-            `test_accuracy` (accuracies from 0 to 1). Other keys are passed over. A value that is not finite is a gap.
+            `test_accuracy` (accuracies from 0 to 1); `validation_loss` and `validation_accuracy` in all of them or in
+            none. Other keys are passed over. A value that is not finite is a gap.
         path: the PNG to write.
         title: what was trained on what; the last epoch's test accuracy is written behind it.
 
@@ -47,7 +51,10 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     figure = new_figure(10.0, 4.4)
     figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK)
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.065, right=0.875, top=0.83, bottom=0.125, wspace=0.54)
+    wide = len(_parts(series)) > len(_ALWAYS)  # the third label is longer
+    figure.subplots_adjust(
+        left=0.065, right=0.845 if wide else 0.875, top=0.83, bottom=0.125, wspace=0.66 if wide else 0.54
+    )
     _draw_losses(left, series)
     _draw_accuracies(right, series)
     return save_figure(figure, path)
@@ -64,7 +71,8 @@ def _series(history: History) -> dict[str, list[float]]:
     """Turn the epochs' mappings into one list per key; what is not finite becomes NaN."""
     if not history:
         raise ValueError("plot_curves: got no epoch; expected at least one; draw after the first epoch has ended")
-    keys = ["epoch", *(f"{part}_{what}" for what in ("loss", "accuracy") for part in _COLOURS)]
+    parts = [part for part in _COLOURS if part in _ALWAYS or any(f"{part}_loss" in row for row in history)]
+    keys = ["epoch", *(f"{part}_{what}" for what in ("loss", "accuracy") for part in parts)]
     absent = sorted({key for row in history for key in keys if key not in row})
     if absent:
         raise ValueError(
@@ -76,9 +84,13 @@ def _series(history: History) -> dict[str, list[float]]:
     return {key: [v if abs(v) <= 1e300 else math.nan for v in values] for key, values in columns.items()}
 
 
+def _parts(series: dict[str, list[float]]) -> list[str]:
+    return [part for part in _COLOURS if f"{part}_loss" in series]
+
+
 def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
     _prepare(axes, series["epoch"], "Loss (cross-entropy, nats)")
-    values = [v for part in _COLOURS for v in series[f"{part}_loss"] if not math.isnan(v)] or [1.0]
+    values = [v for part in _parts(series) for v in series[f"{part}_loss"] if not math.isnan(v)] or [1.0]
     low, high = min(values), max(values)
     if low > 0 and high / 3 > low:
         axes.set_yscale("log")
@@ -86,7 +98,7 @@ def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
         _label_round_losses(axes, low, high)
     else:
         axes.set_ylim(min(0.0, 1.08 * low), 1.08 * high if high > 0 else 1.0)
-    last = {part: series[f"{part}_loss"] for part in _COLOURS}
+    last = {part: series[f"{part}_loss"] for part in _parts(series)}
     _draw(axes, series["epoch"], last, {part: f"{values[-1]:.3g}" for part, values in last.items()})
 
 
@@ -103,7 +115,7 @@ def _label_round_losses(axes: Axes, low: float, high: float) -> None:
 
 def _draw_accuracies(axes: Axes, series: dict[str, list[float]]) -> None:
     _prepare(axes, series["epoch"], "Accuracy (%)")
-    errors = {part: [1.0 - v for v in series[f"{part}_accuracy"]] for part in _COLOURS}
+    errors = {part: [1.0 - v for v in series[f"{part}_accuracy"]] for part in _parts(series)}
     values = [v for part in errors.values() for v in part if not math.isnan(v)] or [1.0]
     low, high = min(values) / 1.3, min(max(values) * 1.3, 1.0)
     high = max(high, _NARROWEST * low, 10 * _LINEAR_BELOW)
@@ -111,7 +123,7 @@ def _draw_accuracies(axes: Axes, series: dict[str, list[float]]) -> None:
     axes.set_yscale("symlog", linthresh=_LINEAR_BELOW, linscale=0.4)
     axes.set_ylim(high, low if low > _LINEAR_BELOW else 0.0)
     _label_round_accuracies(axes, low, high)
-    ends = {part: f"{100 * series[f'{part}_accuracy'][-1]:.2f} %" for part in _COLOURS}
+    ends = {part: f"{100 * series[f'{part}_accuracy'][-1]:.2f} %" for part in _parts(series)}
     _draw(axes, series["epoch"], errors, ends)
 
 
@@ -161,7 +173,10 @@ def _draw(axes: Axes, epochs: Sequence[float], curves: dict[str, list[float]], e
 
 
 def _apart(heights: dict[str, float]) -> dict[str, float]:
-    """Push two labels apart, each by the same amount, until they no longer touch."""
-    (lower, low), (upper, high) = sorted(heights.items(), key=lambda item: item[1])
-    push = max(0.0, _LABEL_HEIGHT - (high - low)) / 2
-    return {lower: low - push, upper: high + push}
+    """Push labels apart, two neighbours at a time and each by the same amount, until they no longer touch."""
+    apart = dict(sorted(heights.items(), key=lambda item: item[1]))
+    for _ in range(50):  # with three labels, what is left halves each time
+        for lower, upper in itertools.pairwise(apart):
+            push = max(0.0, _LABEL_HEIGHT - (apart[upper] - apart[lower])) / 2
+            apart[lower], apart[upper] = apart[lower] - push, apart[upper] + push
+    return apart
