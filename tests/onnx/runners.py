@@ -99,6 +99,8 @@ def padding_of(attributes: dict[str, Any], size: Any, kernel: Any, stride: Any, 
 
 
 RUNNERS = {
+    "Conv": conv,
+    "MaxPool": max_pool,
     "BatchNormalization": batch_normalization,
     "Gemm": gemm,
     "Relu": rectify,
