@@ -104,7 +104,7 @@ def backward(
     return dx, dweight, dbias
 
 
-# ==== the parts ====
+# ==== the parts, for windows without gaps ====
 
 
 @swappable
