@@ -14,6 +14,7 @@ from tests.layers.cases import Case, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import backend_name, on, parameters, small_network
 from xlenet import BatchNorm, Conv2D, Flatten, Layer, LeNet5, Linear, MaxPool2D, ReLU, Sequential
+from xlenet.functional import conv2d, maxpool2d
 
 # ==== first values ====
 
@@ -191,11 +192,43 @@ def test_both_lowerings_are_the_same_layer(lib: Lib, rng: np.random.Generator) -
         lib.assert_close(layers[1].grads[name], lib.to_numpy(layers[0].grads[name]))
 
 
+@pytest.mark.parametrize("lowering", ["img2col", "rows"])
+def test_every_setting_of_a_convolution_reaches_the_operation(
+    lib: Lib, rng: np.random.Generator, lowering: str
+) -> None:
+    with on(lib):
+        conv = Conv2D(
+            4, 6, (3, 2), (1, 2), (1, 0), dilation=(2, 3), groups=2, lowering=lowering, rng=0, dtype="float64"
+        )
+    x = lib.asarray(rng.standard_normal((2, 4, 7, 9)))
+    weight = conv.params["weight"]
+    expected, cache = conv2d.forward(x, weight, None, (1, 2), (1, 0), (2, 3), 2)
+    y = conv(x)
+    lib.assert_close(y, lib.to_numpy(expected))
+    lib.assert_close(conv.infer(x), lib.to_numpy(expected))
+    dy = lib.asarray(rng.standard_normal(lib.to_numpy(y).shape))
+    dx, dweight, _ = conv2d.backward(dy, cache)
+    lib.assert_close(conv.backward(dy), lib.to_numpy(dx))
+    lib.assert_close(conv.grads["weight"], lib.to_numpy(dweight))
+
+
+def test_every_setting_of_a_pooling_reaches_the_operation(lib: Lib, rng: np.random.Generator) -> None:
+    pool = MaxPool2D((3, 2), (1, 2), (1, 0), True, dilation=(2, 3))
+    x = lib.asarray(rng.standard_normal((2, 4, 7, 9)))
+    expected, cache = maxpool2d.forward(x, (3, 2), (1, 2), (1, 0), True, (2, 3))
+    y = pool(x)
+    lib.assert_equal(y, lib.to_numpy(expected))
+    lib.assert_equal(pool.infer(x), lib.to_numpy(expected))
+    dy = lib.asarray(rng.standard_normal(lib.to_numpy(y).shape))
+    lib.assert_equal(pool.backward(dy), lib.to_numpy(maxpool2d.backward(dy, cache)))
+
+
 def test_a_kernel_and_a_stride_may_be_a_number_or_a_pair() -> None:
     conv = Conv2D(1, 2, [3, 5], stride=2)
     assert (conv.kernel, conv.stride, conv.params["weight"].shape) == ((3, 5), (2, 2), (2, 1, 3, 5))
     assert Conv2D(1, 2, np.int64(3), (np.int32(1), 2)).kernel == (3, 3)
     assert MaxPool2D((3, 2)).stride == (3, 2)
+    assert (Conv2D(1, 2, 3, dilation=2).dilation, MaxPool2D(3, dilation=[1, 2]).dilation) == ((2, 2), (1, 2))
     assert MaxPool2D(3, stride=(1, 2)).stride == (1, 2)
 
 

@@ -53,17 +53,15 @@ def batch_normalization(lib: Lib, attributes: dict[str, Any], inputs: list[Any],
 def gemm(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
     """alpha * A @ B + beta * C: a fully connected layer, whose bias may here differ from row to row."""
     a, b, *rest = inputs
+    xp = lib.xp
     x = a.T if attributes.get("transA", 0) else a
-    weight = b if attributes.get("transB", 0) else b.T
-    y, _ = linear.forward(x, attributes.get("alpha", 1.0) * weight, None)
-    beta = attributes.get("beta", 1.0)
-    if not rest or beta == 0.0:
-        return [y]
-    bias = beta * rest[0]
+    weight = attributes.get("alpha", 1.0) * (b if attributes.get("transB", 0) else b.T)
+    if not rest:
+        return [linear.forward(x, weight)[0]]
+    bias = attributes.get("beta", 1.0) * rest[0]
     if math.prod(bias.shape[:-1]) > 1:
-        return [y + bias]
-    row = lib.xp.asarray(lib.xp.broadcast_to(lib.xp.reshape(bias, (-1,)), (weight.shape[0],)), copy=True)
-    return [linear.forward(x, attributes.get("alpha", 1.0) * weight, row)[0]]
+        return [linear.forward(x, weight)[0] + bias]
+    return [linear.forward(x, weight, xp.broadcast_to(xp.reshape(bias, (-1,)), (weight.shape[0],)))[0]]
 
 
 def rectify(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
@@ -73,7 +71,8 @@ def rectify(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int
 def flatten(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
     """The layer takes the first axis for the batch; ONNX says how many axes are."""
     (x,) = inputs
-    axis = range(x.ndim + 1)[attributes.get("axis", 1) + (x.ndim if attributes.get("axis", 1) < 0 else 0)]
+    axis = attributes.get("axis", 1)
+    axis = axis + x.ndim if axis < 0 else axis
     batch = math.prod(x.shape[:axis])
     return [Flatten()(lib.xp.reshape(x, (batch, *x.shape[axis:])))]
 
