@@ -1,7 +1,7 @@
 """What each operation means, as slow loops over float64 NumPy arrays.
 
 Nothing here imports xlenet, and nothing here is clever: an oracle is right because it can be read.
-`pads` is always ((top, bottom), (left, right)); `kernel` and `stride` are (vertical, horizontal).
+`pads` is always ((top, bottom), (left, right)); `kernel`, `stride` and `dilation` are (vertical, horizontal).
 """
 
 from __future__ import annotations
@@ -16,101 +16,128 @@ Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
 
 
-def same_pads(size: Pair, kernel: Pair, stride: Pair) -> Pads:
+def same_pads(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pads:
     """TensorFlow's SAME and ONNX's SAME_UPPER: out = ceil(in / stride), the odd row or column at the end."""
     pads = []
-    for n, k, s in zip(size, kernel, stride, strict=True):
+    for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         out = -(-n // s)
-        total = max((out - 1) * s + k - n, 0)
+        total = max((out - 1) * s + (k - 1) * d + 1 - n, 0)
         pads.append((total // 2, total - total // 2))
     return (pads[0], pads[1])
 
 
-def count_windows(n: int, k: int, s: int, pad: Pair, ceil_mode: bool = False) -> int:
+def count_windows(n: int, k: int, s: int, pad: Pair, ceil_mode: bool = False, d: int = 1) -> int:
     """How many windows fit: counted one by one. In ceil_mode the last one may overhang, as in PyTorch."""
     begin, end = pad
     count = 0
-    while count * s + k <= begin + n + end:
+    while count * s + (k - 1) * d < begin + n + end:  # the last pixel that the window sees
         count += 1
-    covered = (count - 1) * s + k >= begin + n + end
+    covered = (count - 1) * s + (k - 1) * d + 1 >= begin + n + end
     starts_before_the_end_of_the_input = count * s < begin + n
     return count + 1 if ceil_mode and not covered and starts_before_the_end_of_the_input else count
 
 
-def out_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> Pair:
+def out_size(
+    size: Pair, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False, dilation: Pair = (1, 1)
+) -> Pair:
     return (
-        count_windows(size[0], kernel[0], stride[0], pads[0], ceil_mode),
-        count_windows(size[1], kernel[1], stride[1], pads[1], ceil_mode),
+        count_windows(size[0], kernel[0], stride[0], pads[0], ceil_mode, dilation[0]),
+        count_windows(size[1], kernel[1], stride[1], pads[1], ceil_mode, dilation[1]),
     )
 
 
-def _window(oh: int, ow: int, kernel: Pair, stride: Pair, pads: Pads) -> Iterator[tuple[int, int, int, int]]:
+def _window(
+    oh: int, ow: int, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair
+) -> Iterator[tuple[int, int, int, int]]:
     """Each (i, j, row, column): the place in the window and the place in the input, which may lie outside of it."""
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            yield i, j, oh * stride[0] + i - pads[0][0], ow * stride[1] + j - pads[1][0]
+            row, column = oh * stride[0] + i * dilation[0], ow * stride[1] + j * dilation[1]
+            yield i, j, row - pads[0][0], column - pads[1][0]
 
 
-def img2col(x: Array, kernel: Pair, stride: Pair, pads: Pads) -> Array:
+def img2col(x: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Array:
     n, c, h, w = x.shape
-    oh, ow = out_size((h, w), kernel, stride, pads)
+    oh, ow = out_size((h, w), kernel, stride, pads, dilation=dilation)
     cols = np.zeros((n * oh * ow, c * kernel[0] * kernel[1]), x.dtype)
     for b, p, q in np.ndindex(n, oh, ow):
-        for i, j, row, column in _window(p, q, kernel, stride, pads):
+        for i, j, row, column in _window(p, q, kernel, stride, pads, dilation):
             if 0 <= row < h and 0 <= column < w:
                 for ch in range(c):
                     cols[(b * oh + p) * ow + q, (ch * kernel[0] + i) * kernel[1] + j] = x[b, ch, row, column]
     return cols
 
 
-def col2img(cols: Array, x_shape: tuple[int, int, int, int], kernel: Pair, stride: Pair, pads: Pads) -> Array:
+def col2img(
+    cols: Array, x_shape: tuple[int, int, int, int], kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)
+) -> Array:
     n, c, h, w = x_shape
-    oh, ow = out_size((h, w), kernel, stride, pads)
+    oh, ow = out_size((h, w), kernel, stride, pads, dilation=dilation)
     x = np.zeros(x_shape, cols.dtype)
     for b, p, q in np.ndindex(n, oh, ow):
-        for i, j, row, column in _window(p, q, kernel, stride, pads):
+        for i, j, row, column in _window(p, q, kernel, stride, pads, dilation):
             if 0 <= row < h and 0 <= column < w:
                 for ch in range(c):
                     x[b, ch, row, column] += cols[(b * oh + p) * ow + q, (ch * kernel[0] + i) * kernel[1] + j]
     return x
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, stride: Pair, pads: Pads) -> Array:
-    n, _, h, w = x.shape
+def _shares(f: int, c: int, groups: int) -> Iterator[tuple[slice, slice]]:
+    """The filters of each group, and the channels that they see."""
+    for g in range(groups):
+        yield slice(g * f // groups, (g + 1) * f // groups), slice(g * c // groups, (g + 1) * c // groups)
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    pads: Pads,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    n, c, h, w = x.shape
     f, _, kh, kw = weight.shape
-    oh, ow = out_size((h, w), (kh, kw), stride, pads)
+    oh, ow = out_size((h, w), (kh, kw), stride, pads, dilation=dilation)
     y = np.zeros((n, f, oh, ow))
     for p, q in np.ndindex(oh, ow):
-        for i, j, row, column in _window(p, q, (kh, kw), stride, pads):
+        for i, j, row, column in _window(p, q, (kh, kw), stride, pads, dilation):
             if 0 <= row < h and 0 <= column < w:
-                y[:, :, p, q] += x[:, :, row, column] @ weight[:, :, i, j].T  # (n, f) += (n, c) @ (c, f)
+                for some, seen in _shares(f, c, groups):
+                    y[:, some, p, q] += x[:, seen, row, column] @ weight[some, :, i, j].T  # (n, f) += (n, c) @ (c, f)
     return y if bias is None else y + bias.reshape(1, f, 1, 1)
 
 
-def conv2d_gradients(x: Array, weight: Array, dy: Array, stride: Pair, pads: Pads) -> tuple[Array, Array, Array]:
+def conv2d_gradients(
+    x: Array, weight: Array, dy: Array, stride: Pair, pads: Pads, dilation: Pair = (1, 1), groups: int = 1
+) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias of sum(y * dy): nothing is divided by the batch."""
-    _, _, h, w = x.shape
+    _, c, h, w = x.shape
     f, _, kh, kw = weight.shape
     dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(f)
     for p, q in np.ndindex(*dy.shape[2:]):
         for image in dy:
             dbias += image[:, p, q]
-        for i, j, row, column in _window(p, q, (kh, kw), stride, pads):
+        for i, j, row, column in _window(p, q, (kh, kw), stride, pads, dilation):
             if 0 <= row < h and 0 <= column < w:
-                dx[:, :, row, column] += dy[:, :, p, q] @ weight[:, :, i, j]  # (n, c) += (n, f) @ (f, c)
-                dweight[:, :, i, j] += dy[:, :, p, q].T @ x[:, :, row, column]  # (f, c) += (f, n) @ (n, c)
+                for some, seen in _shares(f, c, groups):
+                    dx[:, seen, row, column] += dy[:, some, p, q] @ weight[some, :, i, j]  # (n, c) += (n, f) @ (f, c)
+                    dweight[some, :, i, j] += dy[:, some, p, q].T @ x[:, seen, row, column]  # (f, c) += (f, n) @ (n, c)
     return dx, dweight, dbias
 
 
-def maxpool2d(x: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> tuple[Array, Array]:
+def maxpool2d(
+    x: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False, dilation: Pair = (1, 1)
+) -> tuple[Array, Array]:
     """The maxima, and where each was first met in row-major order: (n, c, oh, ow, 2). Padding never wins."""
     n, c, h, w = x.shape
-    oh, ow = out_size((h, w), kernel, stride, pads, ceil_mode)
+    oh, ow = out_size((h, w), kernel, stride, pads, ceil_mode, dilation)
     y = np.zeros((n, c, oh, ow), x.dtype)
     winners = np.zeros((n, c, oh, ow, 2), int)
     for b, ch, p, q in np.ndindex(n, c, oh, ow):
         best = None
-        for _, _, row, column in _window(p, q, kernel, stride, pads):
+        for _, _, row, column in _window(p, q, kernel, stride, pads, dilation):
             inside = 0 <= row < h and 0 <= column < w
             if inside and (best is None or x[b, ch, row, column] > best):
                 best = x[b, ch, row, column]
@@ -120,8 +147,10 @@ def maxpool2d(x: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool 
     return y, winners
 
 
-def maxpool2d_gradient(x: Array, dy: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False) -> Array:
-    _, winners = maxpool2d(x, kernel, stride, pads, ceil_mode)
+def maxpool2d_gradient(
+    x: Array, dy: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False, dilation: Pair = (1, 1)
+) -> Array:
+    _, winners = maxpool2d(x, kernel, stride, pads, ceil_mode, dilation)
     dx = np.zeros(x.shape)
     for b, ch, p, q in np.ndindex(*dy.shape):
         row, column = winners[b, ch, p, q]

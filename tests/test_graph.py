@@ -176,6 +176,28 @@ def test_the_kernels_themselves_can_be_recorded(log: pytest.LogCaptureFixture, m
             fc2=Linear(4, CLASSES, rng=3, dtype=dtype),
         )  # fmt: skip
 
+    check_recorded_with_kernels(log, small, make)
+
+
+def test_groups_and_dilation_can_be_recorded(log: pytest.LogCaptureFixture) -> None:
+    """Products of many pairs of matrices have a kernel too."""
+    if missing():
+        skip_or_fail("XLENET_REQUIRE_PARTNERS", "g++", missing())
+
+    def small(dtype: str) -> Sequential:
+        return Sequential(
+            conv=Conv2D(1, 2, 2, rng=1, dtype=dtype),
+            alone=Conv2D(2, 4, 2, padding="SAME", groups=2, rng=2, dtype=dtype),
+            spread=Conv2D(4, 4, 2, dilation=2, groups=4, rng=3, dtype=dtype),
+            flatten=Flatten(), fc=Linear(4, CLASSES, rng=4, dtype=dtype),
+        )  # fmt: skip
+
+    check_recorded_with_kernels(log, small, SGD)
+
+
+def check_recorded_with_kernels(
+    log: pytest.LogCaptureFixture, small: Callable[[str], Sequential], make: Callable[[Layer], Any]
+) -> None:
     with fake_cupy.installed() as cupy:
         lib = Lib("cupy", cupy)
         history, arrays, _ = run(lib, False, make, build=small)

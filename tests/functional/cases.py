@@ -13,10 +13,10 @@ def pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def pads_of(padding: Any, size: tuple[int, int], kernel: Any, stride: Any) -> oracles.Pads:
+def pads_of(padding: Any, size: tuple[int, int], kernel: Any, stride: Any, dilation: Any = 1) -> oracles.Pads:
     """What a `padding` argument means, by the contract."""
     if padding == "SAME":
-        return oracles.same_pads(size, pair(kernel), pair(stride))
+        return oracles.same_pads(size, pair(kernel), pair(stride), pair(dilation))
     if padding == "VALID":
         return ((0, 0), (0, 0))
     v, h = pair(padding)
@@ -30,16 +30,22 @@ class Window(NamedTuple):
     kernel: Any
     stride: Any = 1
     padding: Any = 0
+    dilation: Any = 1
 
     @property
     def explicit(self) -> tuple[tuple[int, int], tuple[int, int], oracles.Pads]:
         """The kernel, stride and pads as the oracles take them."""
-        pads = pads_of(self.padding, self.x_shape[2:], self.kernel, self.stride)
+        pads = pads_of(self.padding, self.x_shape[2:], self.kernel, self.stride, self.dilation)
         return pair(self.kernel), pair(self.stride), pads
 
     @property
+    def spread(self) -> tuple[int, int]:
+        """The dilation as the oracles take it."""
+        return pair(self.dilation)
+
+    @property
     def out_size(self) -> tuple[int, int]:
-        return oracles.out_size(self.x_shape[2:], *self.explicit)
+        return oracles.out_size(self.x_shape[2:], *self.explicit, dilation=self.spread)
 
 
 WINDOWS = {
@@ -68,4 +74,21 @@ WINDOWS = {
     "SAME stride beyond the kernel": Window((2, 1, 7, 5), 1, 2, "SAME"),
 }
 
+# Windows with gaps, which not every operation has.
+DILATED = {
+    "dilated": Window((2, 3, 6, 7), 3, dilation=2),
+    "dilated, not square at all": Window((2, 2, 9, 8), (3, 2), (2, 3), ((1, 0), (2, 1)), (2, 3)),
+    "dilated along one axis": Window((2, 2, 6, 5), (2, 3), 1, 1, (3, 1)),
+    "dilated beyond the stride and the kernel": Window((1, 2, 9, 9), 2, 3, 0, 5),
+    "dilated, stride of the dilation": Window((2, 1, 8, 9), 2, 2, 0, 2),
+    "dilated, two pixels in the corners": Window((2, 2, 4, 5), 2, 1, 0, (3, 4)),
+    "dilated, with gaps as large as the image": Window((2, 1, 2, 3), 2, 1, 3, (4, 5)),
+    "dilated, more padding than image": Window((1, 2, 2, 2), 3, 2, ((3, 2), (4, 4)), 3),
+    "dilated, a row of one": Window((2, 2, 4, 6), (1, 3), 1, 0, (7, 2)),
+    "dilated, one by one": Window((2, 2, 3, 4), 1, 2, 0, 9),
+    "dilated, SAME": Window((2, 2, 5, 6), 3, 1, "SAME", 2),
+    "dilated, SAME even kernel, stride 2": Window((2, 1, 7, 8), (2, 4), 2, "SAME", (3, 2)),
+}
+
 each_window = pytest.mark.parametrize("case", WINDOWS.values(), ids=WINDOWS.keys())
+each_window_dilated_or_not = pytest.mark.parametrize("case", (WINDOWS | DILATED).values(), ids=WINDOWS | DILATED)

@@ -132,6 +132,41 @@ OPERATIONS = {
     "conv2d one by one": Operation(
         "conv2d", {"x": (3, 3, 4, 4), "weight": (2, 3, 1, 1), "bias": (2,)}, conv2d.forward, conv2d.backward
     ),
+    "conv2d with dilation": Operation(
+        "conv2d",
+        {"x": (3, 2, 7, 6), "weight": (4, 2, 3, 2), "bias": (4,)},
+        conv2d.forward,
+        conv2d.backward,
+        {"stride": (2, 1), "padding": "SAME", "dilation": (2, 3)},
+    ),
+    "conv2d in groups": Operation(
+        "conv2d",
+        {"x": (3, 4, 5, 6), "weight": (6, 2, 3, 2), "bias": (6,)},
+        conv2d.forward,
+        conv2d.backward,
+        {"groups": 2},
+    ),
+    "conv2d of each channel alone, with dilation": Operation(
+        "conv2d",
+        {"x": (3, 3, 7, 6), "weight": (6, 1, 3, 2), "bias": (6,)},
+        conv2d.forward,
+        conv2d.backward,
+        {"padding": 1, "dilation": 2, "groups": 3},
+    ),
+    "conv2d by rows in groups": Operation(
+        "conv2d",
+        {"x": (3, 4, 5, 6), "weight": (4, 1, 3, 2), "bias": (4,)},
+        conv2d_rows.forward,
+        conv2d_rows.backward,
+        {"stride": (1, 2), "dilation": (2, 1), "groups": 4},
+    ),
+    "maxpool2d with dilation": Operation(
+        "maxpool2d",
+        {"x": (3, 2, 6, 7)},
+        maxpool2d.forward,
+        maxpool2d.backward,
+        {"kernel": 2, "padding": 1, "dilation": (2, 3)},
+    ),
     "maxpool2d": Operation(
         "maxpool2d",
         {"x": (3, 2, 6, 7)},

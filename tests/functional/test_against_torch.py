@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.libraries import Lib
-from xlenet.functional import batchnorm, conv2d, linear, maxpool2d, relu, softmax_cross_entropy
+from xlenet.functional import batchnorm, conv2d, conv2d_rows, linear, maxpool2d, relu, softmax_cross_entropy
 
 
 def leaves(torch: ModuleType, *arrays: np.ndarray) -> list[Any]:
@@ -52,8 +52,46 @@ def test_conv2d(
     assert_agree(lib, [y, *conv2d.backward(lib.asarray(dy), cache)], [theirs, *(t.grad for t in tensors)])
 
 
+@pytest.mark.parametrize("module", [conv2d, conv2d_rows], ids=["img2col", "rows"])
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "stride", "padding", "dilation", "groups"),
+    [
+        ((2, 4, 9, 8), (6, 4, 3, 2), (2, 1), (1, 2), (2, 3), 1),
+        ((2, 4, 9, 8), (6, 2, 3, 2), 1, 1, 1, 2),
+        ((2, 6, 7, 8), (6, 1, 3, 3), 2, 1, 1, 6),
+        ((2, 3, 7, 8), (9, 1, 3, 3), (1, 2), (2, 0), (1, 2), 3),
+        ((2, 4, 9, 8), (4, 2, 3, 4), 1, "SAME", 2, 2),
+        ((2, 4, 2, 3), (8, 1, 2, 3), 1, 0, 1, 4),
+    ],
+)
+def test_conv2d_with_dilation_and_groups(
+    lib: Lib,
+    torch: ModuleType,
+    rng: np.random.Generator,
+    module: Any,
+    x_shape: Any,
+    w_shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> None:
+    x, weight, bias = rng.standard_normal(x_shape), rng.standard_normal(w_shape), rng.standard_normal(w_shape[0])
+    tensors = leaves(torch, x, weight, bias)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch says that an even kernel with "same" costs it a copy
+        theirs = torch.nn.functional.conv2d(
+            *tensors, stride, padding.lower() if isinstance(padding, str) else padding, dilation, groups
+        )
+    dy = rng.standard_normal(tuple(theirs.shape))
+    theirs.backward(torch.tensor(dy))
+    y, cache = module.forward(*map(lib.asarray, (x, weight, bias)), stride, padding, dilation, groups)
+    assert_agree(lib, [y, *module.backward(lib.asarray(dy), cache)], [theirs, *(t.grad for t in tensors)])
+
+
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("dilation", [1, (2, 1)])
 @pytest.mark.parametrize(
     ("shape", "kernel", "stride", "padding"),
     [
@@ -76,16 +114,22 @@ def test_maxpool2d(
     kernel: Any,
     stride: Any,
     padding: Any,
+    dilation: Any,
     ceil_mode: bool,
     ties: bool,
 ) -> None:
     """PyTorch too gives a tie to the first in row-major order."""
+    if dilation != 1 and kernel == (4, 5):
+        shape = (2, 1, 7, 5)  # else it does not fit
     x = rng.integers(-3, 0, shape).astype(np.float64) if ties else rng.standard_normal(shape)
     (tensor,) = leaves(torch, x)
-    theirs = torch.nn.functional.max_pool2d(tensor, kernel, stride, padding, ceil_mode=ceil_mode)
+    theirs, positions = torch.nn.functional.max_pool2d(
+        tensor, kernel, stride, padding, dilation, ceil_mode, return_indices=True
+    )
     dy = rng.standard_normal(tuple(theirs.shape))
     theirs.backward(torch.tensor(dy))
-    y, cache = maxpool2d.forward(lib.asarray(x), kernel, stride, padding, ceil_mode)
+    y, cache = maxpool2d.forward(lib.asarray(x), kernel, stride, padding, ceil_mode, dilation)
+    lib.assert_equal(maxpool2d.argmax(cache), positions.numpy(), dtype="int64")
     assert_agree(lib, [y, maxpool2d.backward(lib.asarray(dy), cache)], [theirs, tensor.grad])
 
 

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xlenet.functional.conv2d
 from tests import oracles
-from tests.functional.cases import WINDOWS, Window, each_window
+from tests.functional.cases import DILATED, WINDOWS, Window, each_window_dilated_or_not
 from tests.functional.messages import message
-from tests.functional.test_windows import windows
+from tests.functional.test_windows import dilated_windows
 from tests.gradcheck import check_gradients
 from tests.layouts import LAYOUTS
 from tests.libraries import Lib
 from xlenet.functional import conv2d, conv2d_rows
 from xlenet.functional.windows import img2col
+from xlenet.workspace import Workspace
 
 
 @pytest.fixture(autouse=True, scope="module", params=[conv2d, conv2d_rows], ids=["img2col", "rows"])
@@ -33,10 +35,12 @@ def lowering(request: pytest.FixtureRequest) -> Iterator[None]:
 TOLERANCE = {"float32": {"rtol": 1e-4, "atol": 1e-5}, "float64": {"rtol": 1e-11, "atol": 1e-12}}
 
 
-def draw(rng: np.random.Generator, case: Window, filters: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw(
+    rng: np.random.Generator, case: Window, filters: int = 3, groups: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x, weight, bias."""
     kernel, _, _ = case.explicit
-    weight = rng.standard_normal((filters, case.x_shape[1], *kernel))
+    weight = rng.standard_normal((filters, case.x_shape[1] // groups, *kernel))
     return rng.standard_normal(case.x_shape), weight, rng.standard_normal(filters)
 
 
@@ -47,17 +51,82 @@ def draw_dy(rng: np.random.Generator, case: Window, filters: int = 3) -> np.ndar
 # ==== against loops ====
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@each_window
-def test_forward_and_gradients_against_loops(lib: Lib, rng: np.random.Generator, case: Window, dtype: str) -> None:
-    x, weight, bias = (a.astype(dtype).astype(np.float64) for a in draw(rng, case))
-    dy = draw_dy(rng, case).astype(dtype).astype(np.float64)
+def check_against_loops(
+    lib: Lib, rng: np.random.Generator, case: Window, filters: int = 3, groups: int = 1, dtype: str = "float64"
+) -> None:
+    """Forward and all gradients, with and without a workspace."""
+    x, weight, bias = (a.astype(dtype).astype(np.float64) for a in draw(rng, case, filters, groups))
+    dy = draw_dy(rng, case, filters).astype(dtype).astype(np.float64)
     _, stride, pads = case.explicit
-    y, cache = conv2d.forward(*(lib.asarray(a, dtype) for a in (x, weight, bias)), case.stride, case.padding)
-    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads), dtype=dtype, **TOLERANCE[dtype])
-    gradients = conv2d.backward(lib.asarray(dy, dtype), cache)
-    for actual, expected in zip(gradients, oracles.conv2d_gradients(x, weight, dy, stride, pads), strict=True):
-        lib.assert_close(actual, expected, dtype=dtype, **TOLERANCE[dtype])
+    expected_y = oracles.conv2d(x, weight, bias, stride, pads, case.spread, groups)
+    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads, case.spread, groups)
+    options = (case.stride, case.padding, case.dilation, groups)
+    for work in (None, Workspace()):
+        y, cache = conv2d.forward(*(lib.asarray(a, dtype) for a in (x, weight, bias)), *options, work=work)
+        lib.assert_close(y, expected_y, dtype=dtype, **TOLERANCE[dtype])
+        gradients = conv2d.backward(lib.asarray(dy, dtype), cache, work=work)
+        for actual, wanted in zip(gradients, expected, strict=True):
+            lib.assert_close(actual, wanted, dtype=dtype, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_window_dilated_or_not
+def test_forward_and_gradients_against_loops(lib: Lib, rng: np.random.Generator, case: Window, dtype: str) -> None:
+    check_against_loops(lib, rng, case, dtype=dtype)
+
+
+GROUPS = {
+    "two groups": (Window((2, 4, 5, 6), 3), 6, 2),
+    "three groups, not square at all": (Window((2, 6, 7, 9), (3, 2), (2, 3), ((1, 0), (2, 1))), 3, 3),
+    "each channel alone": (Window((2, 4, 6, 5), 3, 1, 1), 4, 4),
+    "each channel alone, with three filters": (Window((3, 2, 5, 4), (2, 3), (1, 2), "SAME"), 6, 2),
+    "one channel": (Window((2, 1, 4, 4), 2), 3, 1),
+    "one image": (Window((1, 4, 4, 4), 2), 4, 2),
+    "one by one": (Window((2, 4, 3, 4), 1), 6, 2),
+    "kernel is the input": (Window((3, 4, 4, 5), (4, 5)), 6, 2),
+    "dilated": (Window((2, 4, 8, 7), 3, 2, 1, (2, 1)), 4, 2),
+    "each channel alone, dilated": (Window((2, 3, 7, 7), 2, 1, "SAME", 3), 3, 3),
+    "many filters": (Window((2, 4, 4, 4), 3), 140, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("case", "filters", "groups"), GROUPS.values(), ids=GROUPS.keys())
+def test_groups_against_loops(
+    lib: Lib, rng: np.random.Generator, case: Window, filters: int, groups: int, dtype: str
+) -> None:
+    check_against_loops(lib, rng, case, filters, groups, dtype)
+
+
+def test_groups_are_convolutions_side_by_side(lib: Lib, rng: np.random.Generator) -> None:
+    x, weight, bias = (rng.standard_normal(shape) for shape in [(2, 6, 5, 4), (4, 3, 2, 3), (4,)])
+    y, _ = conv2d.forward(*map(lib.asarray, (x, weight, bias)), groups=2)
+    for first, some in ((0, slice(0, 2)), (3, slice(2, 4))):
+        alone, _ = conv2d.forward(*map(lib.asarray, (x[:, first : first + 3], weight[some], bias[some])))
+        lib.assert_close(y[:, some, ...], lib.to_numpy(alone))
+
+
+def test_dilation_is_a_kernel_with_zeros_between(lib: Lib, rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((2, 3, 9, 8)), rng.standard_normal((4, 3, 3, 2))
+    spread = np.zeros((4, 3, 7, 3))
+    spread[:, :, ::3, ::2] = weight
+    y, _ = conv2d.forward(lib.asarray(x), lib.asarray(weight), None, 1, 1, (3, 2))
+    lib.assert_close(y, lib.to_numpy(conv2d.forward(lib.asarray(x), lib.asarray(spread), None, 1, 1)[0]))
+
+
+def test_hundreds_of_channels_alone_are_one_product(numpy_lib: Lib, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a loop over them."""
+    products, matmul = [], xlenet.functional.conv2d.matmul
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        products.append(1)
+        return matmul(*args, **kwargs)
+
+    monkeypatch.setattr(xlenet.functional.conv2d, "matmul", counted)
+    y, cache = conv2d.forward(np.ones((1, 300, 4, 4)), np.ones((300, 1, 3, 3)), groups=300)
+    numpy_lib.assert_equal(y, np.full((1, 300, 2, 2), 9.0))
+    conv2d.backward(y, cache)
+    assert len(products) == 3
 
 
 @pytest.mark.parametrize(
@@ -132,16 +201,23 @@ def test_batches_of_any_size(lib: Lib, rng: np.random.Generator, n: int) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["not square at all", "stride beyond the kernel", "SAME even kernel, stride 3", "padding beyond the kernel"]
+    "name",
+    [
+        "not square at all",
+        "stride beyond the kernel",
+        "SAME even kernel, stride 3",
+        "padding beyond the kernel",
+        "dilated, not square at all",
+    ],
 )
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_gradient_by_random_projection(lib: Lib, rng: np.random.Generator, name: str, with_bias: bool) -> None:
-    case = WINDOWS[name]
+    case = (WINDOWS | DILATED)[name]
     x, weight, bias = draw(rng, case)
     inputs = {"x": x, "weight": weight} | ({"bias": bias} if with_bias else {})
 
     def forward(x: Any, weight: Any, bias: Any = None) -> tuple[Any, Any]:
-        return conv2d.forward(x, weight, bias, case.stride, case.padding)
+        return conv2d.forward(x, weight, bias, case.stride, case.padding, case.dilation)
 
     def backward(dy: Any, cache: Any) -> dict[str, Any]:
         return dict(zip(inputs, conv2d.backward(dy, cache), strict=False))
@@ -245,17 +321,11 @@ def test_a_gradient_that_is_one_number_seen_everywhere(numpy_lib: Lib, rng: np.r
 # ==== random configurations ====
 
 
-@given(case=windows(), filters=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
-def test_random_convolutions(lib: Lib, case: Window, filters: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x, weight, bias = draw(rng, case, filters)
-    dy = draw_dy(rng, case, filters)
-    _, stride, pads = case.explicit
-    y, cache = conv2d.forward(*map(lib.asarray, (x, weight, bias)), case.stride, case.padding)
-    lib.assert_close(y, oracles.conv2d(x, weight, bias, stride, pads))
-    expected = oracles.conv2d_gradients(x, weight, dy, stride, pads)
-    for actual, wanted in zip(conv2d.backward(lib.asarray(dy), cache), expected, strict=True):
-        lib.assert_close(actual, wanted)
+@given(case=dilated_windows(), groups=st.integers(1, 3), each=st.integers(1, 2), seed=st.integers(0, 2**32 - 1))
+def test_random_convolutions(lib: Lib, case: Window, groups: int, each: int, seed: int) -> None:
+    n, c, *size = case.x_shape
+    case = case._replace(x_shape=(n, c * groups, *size))
+    check_against_loops(lib, np.random.default_rng(seed), case, each * groups, groups)
 
 
 # ==== errors ====
@@ -300,6 +370,37 @@ def test_a_padding_that_is_none_is_refused(lib: Lib, padding: Any) -> None:
         call(lib, (2, 3, 6, 6), (4, 3, 3, 3), (4,), 1, padding)
 
 
+@pytest.mark.parametrize("dilation", [0, -1, (1, 0), (1, 2, 3), 1.0, None])
+def test_a_dilation_that_is_none_is_refused(lib: Lib, dilation: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("conv2d", got="dilation")):
+        call(lib, (2, 3, 6, 6), (4, 3, 3, 3), (4,), 1, 0, dilation)
+
+
+@pytest.mark.parametrize("groups", [0, -1, 1.0, True, None, (1, 1)])
+def test_groups_that_are_none_are_refused(lib: Lib, groups: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("conv2d", got="groups")):
+        call(lib, (2, 3, 6, 6), (4, 3, 3, 3), (4,), 1, 0, 1, groups)
+
+
+def test_channels_that_groups_do_not_divide_are_refused(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got="groups 2 for 3 channels", expected="a divisor of 3")):
+        call(lib, (2, 3, 6, 6), (4, 1, 3, 3), (4,), 1, 0, 1, 2)
+
+
+def test_filters_that_groups_do_not_divide_are_refused(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("conv2d", got="groups 3 for 4 filters", expected="a divisor of 4")):
+        call(lib, (2, 3, 6, 6), (4, 1, 3, 3), (4,), 1, 0, 1, 3)
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 3, 3), (6, 1, 3, 3), (6, 2, 3)])
+def test_a_weight_of_other_channels_than_a_groups_is_refused(lib: Lib, shape: Any) -> None:
+    pattern = message(
+        "conv2d", got=f"weight of shape {shape} for x of shape (2, 6, 6, 6) and groups 3", expected="2, KH"
+    )
+    with pytest.raises(ValueError, match=pattern):
+        call(lib, (2, 6, 6, 6), shape, None, 1, 0, 1, 3)
+
+
 @pytest.mark.parametrize("kernel", [(0, 3), (3, 0)])
 def test_a_weight_with_no_window_is_refused(lib: Lib, kernel: Any) -> None:
     shape = (4, 3, *kernel)
@@ -310,6 +411,8 @@ def test_a_weight_with_no_window_is_refused(lib: Lib, kernel: Any) -> None:
 def test_a_window_larger_than_the_padded_input_is_refused(lib: Lib) -> None:
     with pytest.raises(ValueError, match=message("conv2d", got="kernel (7, 3)", expected="fit")):
         call(lib, weight=(4, 3, 7, 3))
+    with pytest.raises(ValueError, match=message("conv2d", got="dilation (3, 1)", expected="fit")):
+        call(lib, (2, 3, 6, 6), (4, 3, 3, 3), (4,), 1, 0, (3, 1))
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 5), (1, 4, 4, 4), (2, 3, 4, 4), (2, 4, 16), (4, 4)])
@@ -319,21 +422,23 @@ def test_a_dy_of_another_shape_is_refused(lib: Lib, shape: Any) -> None:
         conv2d.backward(lib.asarray(np.zeros(shape)), cache)
 
 
-@pytest.mark.parametrize("filters", [3, 70])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("filters", [3, 70 * 3])
 @pytest.mark.parametrize("gaps", [False, True], ids=["in one piece", "with gaps"])
 def test_the_weight_gradient_is_written_where_it_belongs(
-    lib: Lib, rng: np.random.Generator, filters: int, gaps: bool
+    lib: Lib, rng: np.random.Generator, filters: int, gaps: bool, groups: int
 ) -> None:
     case = Window((2, 3, 5, 5), 5)  # the kernel is the image
-    x, weight, bias = (lib.asarray(a) for a in draw(rng, case, filters))
-    _, cache = conv2d.forward(x, weight, bias)
+    x, weight, bias = (lib.asarray(a) for a in draw(rng, case, filters, groups))
+    _, cache = conv2d.forward(x, weight, bias, groups=groups)
     dy = lib.asarray(draw_dy(rng, case, filters))
     _, expected, _ = conv2d.backward(dy, cache)
-    place = lib.xp.asarray(lib.asarray(np.full((filters, 3, 5, 10), 9.0)), copy=True)
+    c = 3 // groups
+    place = lib.xp.asarray(lib.asarray(np.full((filters, c, 5, 10), 9.0)), copy=True)
     out = place[..., ::2] if gaps else lib.xp.asarray(place[..., :5], copy=True)
     dbias = lib.xp.asarray(lib.asarray(np.zeros(filters)), copy=True)
     _, dweight, _ = conv2d.backward(dy, cache, out=(out, dbias))
     assert dweight is out
     lib.assert_equal(out, lib.to_numpy(expected))
     if gaps:
-        lib.assert_equal(place[..., 1::2], np.full((filters, 3, 5, 5), 9.0))
+        lib.assert_equal(place[..., 1::2], np.full((filters, c, 5, 5), 9.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +27,14 @@ class Pool(NamedTuple):
     stride: Any = None
     padding: Any = 0
     ceil_mode: bool = False
+    dilation: Any = 1
 
     @property
-    def explicit(self) -> tuple[tuple[int, int], tuple[int, int], oracles.Pads, bool]:
+    def explicit(self) -> tuple[tuple[int, int], tuple[int, int], oracles.Pads, bool, tuple[int, int]]:
         """The same as the oracles take it."""
         kernel, stride = pair(self.kernel), pair(self.kernel if self.stride is None else self.stride)
-        return kernel, stride, pads_of(self.padding, self.x_shape[2:], kernel, stride), self.ceil_mode
+        pads = pads_of(self.padding, self.x_shape[2:], kernel, stride, self.dilation)
+        return kernel, stride, pads, self.ceil_mode, pair(self.dilation)
 
 
 POOLS = {
@@ -58,6 +61,13 @@ POOLS = {
     "SAME even kernel": Pool((2, 1, 5, 6), (2, 4), 1, "SAME"),
     "VALID": Pool((2, 1, 5, 6), 3, 2, "VALID"),
     "overhang dropped, as in PyTorch": Pool((2, 1, 4, 4), 2, 3, 1, True),
+    "dilated": Pool((2, 2, 6, 7), 2, dilation=2),
+    "dilated, windows that interlock": Pool((2, 2, 6, 8), 2, 1, dilation=(1, 3)),
+    "dilated, stride 2, padding": Pool((2, 2, 7, 9), 3, 2, 1, dilation=2),
+    "dilated, ceil": Pool((2, 1, 6, 8), (2, 3), 2, (0, 1), True, (3, 2)),
+    "dilated, more padding than kernel": Pool((1, 2, 5, 6), 3, 1, ((3, 3), (4, 0)), dilation=4),
+    "dilated, SAME even kernel": Pool((2, 1, 5, 6), (2, 4), (1, 2), "SAME", dilation=(3, 1)),
+    "dilated, one by one": Pool((2, 2, 3, 4), 1, 2, dilation=3),
 }
 
 each_pool = pytest.mark.parametrize("case", POOLS.values(), ids=POOLS.keys())
@@ -89,6 +99,16 @@ def test_forward_and_gradient_against_loops(lib: Lib, rng: np.random.Generator, 
     lib.assert_close(dx, oracles.maxpool2d_gradient(x, dy, *case.explicit), dtype="float64")
 
 
+@pytest.mark.parametrize("draw_x", [draw, draw_tied], ids=["distinct", "tied"])
+@each_pool
+def test_where_the_winners_are_against_loops(lib: Lib, rng: np.random.Generator, case: Pool, draw_x: Any) -> None:
+    """Counted in the image without padding, row by row."""
+    x = draw_x(rng, case)
+    _, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
+    _, winners = oracles.maxpool2d(x, *case.explicit)
+    lib.assert_equal(maxpool2d.argmax(cache), winners[..., 0] * case.x_shape[3] + winners[..., 1], dtype="int64")
+
+
 @each_pool
 def test_float32_is_exact_too(lib: Lib, rng: np.random.Generator, case: Pool) -> None:
     """A maximum rounds nothing, and whole numbers add up exactly."""
@@ -104,7 +124,10 @@ def test_float32_is_exact_too(lib: Lib, rng: np.random.Generator, case: Pool) ->
 # ==== against differences ====
 
 
-@pytest.mark.parametrize("name", ["not square at all", "padding, ceil", "overlap", "stride beyond the kernel, ceil"])
+@pytest.mark.parametrize(
+    "name",
+    ["not square at all", "padding, ceil", "overlap", "stride beyond the kernel, ceil", "dilated, stride 2, padding"],
+)
 def test_gradient_by_random_projection(lib: Lib, rng: np.random.Generator, name: str) -> None:
     case = POOLS[name]
     check_gradients(
@@ -191,14 +214,16 @@ def test_without_a_stride_windows_tile_the_image(lib: Lib, rng: np.random.Genera
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64"])
-@pytest.mark.parametrize("name", ["padding, ceil", "not square at all", "overlap"])
+@pytest.mark.parametrize("name", ["padding, ceil", "not square at all", "overlap", "dilated, stride 2, padding"])
 def test_integers_stay_integers(lib: Lib, rng: np.random.Generator, dtype: str, name: str) -> None:
     case = POOLS[name]
     info = np.iinfo(dtype)
     x = rng.integers(info.min, info.max, case.x_shape, dtype=dtype, endpoint=True)
     x[0, 0, :3, :3] = info.min  # the least number there is, beside the padding
-    y, _ = maxpool2d.forward(lib.asarray(x), *case[1:])
-    lib.assert_equal(y, oracles.maxpool2d(x, *case.explicit)[0], dtype=dtype)
+    y, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
+    expected, winners = oracles.maxpool2d(x, *case.explicit)
+    lib.assert_equal(y, expected, dtype=dtype)
+    lib.assert_equal(maxpool2d.argmax(cache), winners[..., 0] * case.x_shape[3] + winners[..., 1], dtype="int64")
 
 
 def test_large_integers_do_not_pass_through_floating_point(lib: Lib) -> None:
@@ -234,13 +259,18 @@ def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> No
 
 @st.composite
 def pools(draw: st.DrawFn) -> Pool:
-    """Any pooling whose padding is less than its kernel and whose window fits."""
+    """Any pooling whose window fits, and each of whose windows sees a pixel."""
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    sides = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in kernel)
-    size = tuple(draw(st.integers(max(1, k - sum(pad)), 8)) for k, pad in zip(kernel, sides, strict=True))
+    dilation = draw(st.one_of(st.just((1, 1)), st.tuples(st.integers(1, 3), st.integers(1, 3))))
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    sides = tuple((draw(st.integers(0, r - 1)), draw(st.integers(0, r - 1))) for r in reach)
+    # A gap that is no wider than the image lets no image through.
+    least = (max(d, r - sum(pad)) for d, r, pad in zip(dilation, reach, sides, strict=True))
+    size = tuple(draw(st.integers(n, n + 7)) for n in least)
     stride = draw(st.one_of(st.none(), st.tuples(st.integers(1, 5), st.integers(1, 5))))
     n, c = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    return Pool((n, c, *size), kernel, stride, draw(st.sampled_from([sides, "SAME"])), draw(st.booleans()))
+    padding = draw(st.sampled_from([sides, "SAME"]))
+    return Pool((n, c, *size), kernel, stride, padding, draw(st.booleans()), dilation)
 
 
 @given(case=pools(), seed=st.integers(0, 2**32 - 1))
@@ -248,11 +278,35 @@ def test_random_poolings(lib: Lib, case: Pool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = draw_tied(rng, case)
     y, cache = maxpool2d.forward(lib.asarray(x), *case[1:])
-    expected, _ = oracles.maxpool2d(x, *case.explicit)
+    expected, winners = oracles.maxpool2d(x, *case.explicit)
     lib.assert_equal(y, expected)
+    lib.assert_equal(maxpool2d.argmax(cache), winners[..., 0] * case.x_shape[3] + winners[..., 1])
     dy = rng.standard_normal(expected.shape)
     dx = maxpool2d.backward(lib.asarray(dy), cache)
     lib.assert_close(dx, oracles.maxpool2d_gradient(x, dy, *case.explicit))
+
+
+@given(
+    size=st.integers(1, 4), kernel=st.integers(1, 3), stride=st.integers(1, 4), dilation=st.integers(1, 7),
+    before=st.integers(0, 8), after=st.integers(0, 8), ceil_mode=st.booleans(),
+)  # fmt: skip
+def test_exactly_what_may_leave_a_window_without_a_pixel_is_refused(
+    size: int, kernel: int, stride: int, dilation: int, before: int, after: int, ceil_mode: bool
+) -> None:
+    """Once padding is less than a window reaches."""
+    reach = (kernel - 1) * dilation + 1
+    pad, x = (min(before, reach - 1), min(after, reach - 1)), np.zeros((1, 1, size, 1))
+    count = oracles.count_windows(size, kernel, stride, pad, ceil_mode, dilation)
+    seen = [sum(0 <= o * stride + i * dilation - pad[0] < size for i in range(kernel)) for o in range(count)]
+    arguments = ((kernel, 1), (stride, 1), (pad, (0, 0)), ceil_mode, (dilation, 1))
+    if not seen:
+        with pytest.raises(ValueError, match="expected the kernel to fit"):
+            maxpool2d.forward(x, *arguments)
+    elif all(seen):
+        assert maxpool2d.forward(x, *arguments)[0].shape == (1, 1, count, 1)
+    else:
+        with pytest.raises(ValueError, match="a window of nothing but padding"):
+            maxpool2d.forward(x, *arguments)
 
 
 # ==== errors ====
@@ -293,9 +347,29 @@ def test_padding_as_large_as_the_kernel_is_refused(lib: Lib, padding: Any) -> No
         call(lib, (1, 2, 6, 6), 2, 2, padding)
 
 
+@pytest.mark.parametrize("dilation", [0, -1, (1, 0), (1, 2, 3), 1.0, None])
+def test_a_dilation_that_is_none_is_refused(lib: Lib, dilation: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("maxpool2d", got="dilation")):
+        call(lib, (1, 2, 6, 6), 2, 2, 0, False, dilation)
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "dilation"), [((6, 6), 3, 2), ((6, 6), (0, 4), 3), ((2, 6), (1, 0), 3), ((6, 1), (0, 1), 2)]
+)
+def test_padding_that_may_hide_the_image_from_a_dilated_window_is_refused(
+    lib: Lib, size: Any, padding: Any, dilation: int
+) -> None:
+    """As much as a window reaches, or an image that falls into a gap."""
+    pattern = message("maxpool2d", got=f"and dilation ({dilation}, {dilation})", expected="less padding than kernel")
+    with pytest.raises(ValueError, match=pattern):
+        call(lib, (1, 2, *size), 2, 1, padding, False, dilation)
+
+
 def test_a_window_larger_than_the_padded_input_is_refused(lib: Lib) -> None:
     with pytest.raises(ValueError, match=message("maxpool2d", got="kernel (9, 2)", expected="fit")):
         call(lib, (1, 2, 6, 6), (9, 2), 1, (1, 0))
+    with pytest.raises(ValueError, match=message("maxpool2d", got="dilation (1, 6)", expected="fit")):
+        call(lib, (1, 2, 6, 6), 2, 1, 0, False, (1, 6))
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(7, 1), (8, 2), (13, 7)])
@@ -324,3 +398,30 @@ def test_a_window_with_nan_gives_nan_and_loses_no_gradient(lib: Lib) -> None:
     np.testing.assert_array_equal(lib.to_numpy(y)[0, 0], [[np.nan, 7.0], [13.0, np.nan]])
     dx = lib.to_numpy(maxpool2d.backward(lib.asarray(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])), cache))[0, 0]
     assert [dx[:2, :2].sum(), dx[:2, 2:].sum(), dx[2:, :2].sum(), dx[2:, 2:].sum()] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_among_several_nan_the_last_is_said_to_have_won(lib: Lib, torch: ModuleType) -> None:
+    """As PyTorch says; of equal numbers, minus infinity too, it is the first."""
+    x = np.full((1, 2, 4, 4), -np.inf)
+    x[0, 0, 0, 1] = x[0, 0, 1, 0] = x[0, 1, 3, 3] = np.nan
+    x[0, 1, 2, 2:] = 9.0
+    _, cache = maxpool2d.forward(lib.asarray(x), 2)
+    expected = torch.nn.functional.max_pool2d(torch.tensor(x), 2, return_indices=True)[1].numpy()
+    assert expected[0, :, 0, 0].tolist() == [4, 0]
+    assert expected[0, 1, 1, 1] == 15
+    lib.assert_equal(maxpool2d.argmax(cache), expected, dtype="int64")
+
+
+def test_to_ask_for_the_winners_changes_nothing(lib: Lib, rng: np.random.Generator) -> None:
+    case = POOLS["padding, ceil"]
+    x = lib.asarray(draw(rng, case))
+    y, cache = maxpool2d.forward(x, *case[1:])
+    before = lib.to_numpy(y)
+    first = maxpool2d.argmax(cache)
+    lib.assert_native(first)
+    lib.assert_equal(maxpool2d.argmax(cache), lib.to_numpy(first))
+    lib.assert_equal(y, before)
+    dy = rng.standard_normal(before.shape)
+    lib.assert_close(
+        maxpool2d.backward(lib.asarray(dy), cache), oracles.maxpool2d_gradient(lib.to_numpy(x), dy, *case.explicit)
+    )

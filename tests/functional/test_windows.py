@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import oracles
-from tests.functional.cases import WINDOWS, Window, each_window
+from tests.functional.cases import DILATED, WINDOWS, Window, each_window_dilated_or_not, pair
 from tests.functional.messages import message
 from tests.layouts import LAYOUTS
 from tests.libraries import Lib
-from xlenet.functional.windows import col2img, img2col, out_size, resolve_padding
+from xlenet.functional.windows import col2img, img2col, out_size, resolve_padding, windows_over
 
 # ==== padding ====
 
@@ -92,6 +92,42 @@ def test_output_size_by_hand(size: Any, kernel: Any, stride: Any, pads: Any, flo
         assert out_size(*arguments, ceil_mode=True) == ceil[axis]
 
 
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 5), st.integers(1, 6))
+def test_dilated_SAME_gives_in_over_stride_rounded_up(n: int, k: int, s: int, d: int) -> None:
+    windows = windows_over((n, n), k, s, "SAME", d)
+    assert windows.padding == oracles.same_pads((n, n), (k, k), (s, s), (d, d))
+    assert windows.out == (-(-n // s), -(-n // s))
+
+
+def test_a_window_of_one_pixel_has_no_gaps() -> None:
+    """Whatever was said: kernels for windows without gaps may take it."""
+    assert windows_over((5, 6), 1, 1, 0, 3).dilation == (1, 1)
+    assert windows_over((5, 6), (1, 2), 1, 0, 3).dilation == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "covers", "inside", "side_by_side"),
+    [
+        (((4, 6), (4, 6), 1, 0), True, True, False),
+        (((4, 6), 2, 2, 0), False, True, True),
+        (((5, 7), 2, 2, 0), False, True, True),
+        (((4, 6), 2, 1, 0), False, True, False),
+        (((4, 6), 2, 2, 1), False, False, False),
+        (((4, 6), 2, 2, 0, 2), False, True, False),  # each window sees pixels of the next
+        (((4, 6), 1, 1, 0, 2), False, True, True),
+    ],
+)
+def test_what_is_known_of_windows(arguments: Any, covers: bool, inside: bool, side_by_side: bool) -> None:
+    windows = windows_over(*arguments)
+    assert (windows.cover_the_image, windows.lie_inside, windows.lie_side_by_side) == (covers, inside, side_by_side)
+
+
+def test_a_dilated_window_that_overhangs_does_not_lie_inside() -> None:
+    floor, ceil = (windows_over((6, 6), 2, 2, 0, 2, ceil_mode=mode) for mode in (False, True))
+    assert (floor.out, ceil.out) == ((2, 2), (3, 3))
+    assert (floor.lie_inside, ceil.lie_inside) == (True, False)
+
+
 # ==== img2col ====
 
 
@@ -120,26 +156,26 @@ def test_img2col_rows_are_image_by_image(lib: Lib) -> None:
     lib.assert_equal(img2col(x, 1), np.arange(8.0).reshape(8, 1))
 
 
-@each_window
+@each_window_dilated_or_not
 def test_img2col_against_loops(lib: Lib, rng: np.random.Generator, case: Window) -> None:
     x = draw(rng, case)
-    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding)
-    lib.assert_equal(cols, oracles.img2col(x, *case.explicit), dtype="float64")
+    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding, case.dilation)
+    lib.assert_equal(cols, oracles.img2col(x, *case.explicit, case.spread), dtype="float64")
 
 
-@each_window
+@each_window_dilated_or_not
 def test_col2img_against_loops(lib: Lib, rng: np.random.Generator, case: Window) -> None:
-    cols = rng.standard_normal(oracles.img2col(draw(rng, case), *case.explicit).shape)
-    x = col2img(lib.asarray(cols), case.x_shape, case.kernel, case.stride, case.padding)
-    lib.assert_close(x, oracles.col2img(cols, case.x_shape, *case.explicit), dtype="float64")
+    cols = rng.standard_normal(oracles.img2col(draw(rng, case), *case.explicit, case.spread).shape)
+    x = col2img(lib.asarray(cols), case.x_shape, case.kernel, case.stride, case.padding, case.dilation)
+    lib.assert_close(x, oracles.col2img(cols, case.x_shape, *case.explicit, case.spread), dtype="float64")
 
 
-@each_window
+@each_window_dilated_or_not
 def test_col2img_is_the_adjoint_of_img2col(lib: Lib, rng: np.random.Generator, case: Window) -> None:
     x = draw(rng, case)
-    cols = lib.to_numpy(img2col(lib.asarray(x), case.kernel, case.stride, case.padding))
+    cols = lib.to_numpy(img2col(lib.asarray(x), case.kernel, case.stride, case.padding, case.dilation))
     m = rng.standard_normal(cols.shape)
-    back = lib.to_numpy(col2img(lib.asarray(m), case.x_shape, case.kernel, case.stride, case.padding))
+    back = lib.to_numpy(col2img(lib.asarray(m), case.x_shape, case.kernel, case.stride, case.padding, case.dilation))
     assert np.sum(cols * m) == pytest.approx(np.sum(x * back), rel=1e-12, abs=1e-12)
 
 
@@ -164,32 +200,34 @@ def test_the_type_is_kept(lib: Lib, dtype: str) -> None:
 def test_integer_images_have_windows_too(lib: Lib, rng: np.random.Generator, dtype: str) -> None:
     case = WINDOWS["not square at all"]
     x = rng.integers(1, 100, case.x_shape).astype(dtype)
-    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding)
-    lib.assert_equal(cols, oracles.img2col(x, *case.explicit), dtype=dtype)
+    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding, case.dilation)
+    lib.assert_equal(cols, oracles.img2col(x, *case.explicit, case.spread), dtype=dtype)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_memory_order(lib: Lib, rng: np.random.Generator, layout: str) -> None:
     case = WINDOWS["not square at all"]
     x = draw(rng, case)
-    expected = oracles.img2col(x, *case.explicit)
-    lib.assert_equal(img2col(LAYOUTS[layout](lib, x), case.kernel, case.stride, case.padding), expected)
-    back = col2img(LAYOUTS[layout](lib, expected), case.x_shape, case.kernel, case.stride, case.padding)
-    lib.assert_close(back, oracles.col2img(expected, case.x_shape, *case.explicit))
+    expected = oracles.img2col(x, *case.explicit, case.spread)
+    lib.assert_equal(img2col(LAYOUTS[layout](lib, x), case.kernel, case.stride, case.padding, case.dilation), expected)
+    back = col2img(LAYOUTS[layout](lib, expected), case.x_shape, case.kernel, case.stride, case.padding, case.dilation)
+    lib.assert_close(back, oracles.col2img(expected, case.x_shape, *case.explicit, case.spread))
 
 
-@pytest.mark.parametrize("case", [WINDOWS["plain"], WINDOWS["one by one"], WINDOWS["kernel is the input"]])
+@pytest.mark.parametrize(
+    "case", [WINDOWS["plain"], WINDOWS["one by one"], WINDOWS["kernel is the input"], DILATED["dilated"]]
+)
 def test_the_result_is_the_callers_own(numpy_lib: Lib, rng: np.random.Generator, case: Window) -> None:
     """Even where no number moves and a view would do."""
     x = draw(rng, case)
     kept = x.copy()
-    first, second = (img2col(x, case.kernel, case.stride, case.padding) for _ in range(2))
+    first, second = (img2col(x, case.kernel, case.stride, case.padding, case.dilation) for _ in range(2))
     assert not np.shares_memory(first, second)
     assert not np.shares_memory(first, x)
     first[...] = 0
     np.testing.assert_array_equal(x, kept)
     cols = second.copy()
-    back = col2img(cols, case.x_shape, case.kernel, case.stride, case.padding)
+    back = col2img(cols, case.x_shape, case.kernel, case.stride, case.padding, case.dilation)
     assert not np.shares_memory(back, cols)
     np.testing.assert_array_equal(cols, second)
 
@@ -209,15 +247,26 @@ def windows(draw: st.DrawFn) -> Window:
     return Window((n, c, *size), kernel, stride, padding)
 
 
-@given(case=windows(), seed=st.integers(0, 2**32 - 1))
+@st.composite
+def dilated_windows(draw: st.DrawFn) -> Window:
+    """Any window, and any dilation with which it still fits."""
+    case = draw(windows())
+    _, _, pads = case.explicit
+    room = [n + sum(pad) for n, pad in zip(case.x_shape[2:], pads, strict=True)]
+    most = [(n - 1) // (k - 1) if k > 1 else 9 for n, k in zip(room, pair(case.kernel), strict=True)]
+    dilation = tuple(draw(st.integers(1, max(1, d))) for d in most)
+    return case._replace(dilation=dilation)
+
+
+@given(case=dilated_windows(), seed=st.integers(0, 2**32 - 1))
 def test_random_windows(lib: Lib, case: Window, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = draw(rng, case)
-    expected = oracles.img2col(x, *case.explicit)
-    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding)
+    expected = oracles.img2col(x, *case.explicit, case.spread)
+    cols = img2col(lib.asarray(x), case.kernel, case.stride, case.padding, case.dilation)
     lib.assert_equal(cols, expected)
-    back = col2img(cols, case.x_shape, case.kernel, case.stride, case.padding)
-    lib.assert_close(back, oracles.col2img(expected, case.x_shape, *case.explicit))
+    back = col2img(cols, case.x_shape, case.kernel, case.stride, case.padding, case.dilation)
+    lib.assert_close(back, oracles.col2img(expected, case.x_shape, *case.explicit, case.spread))
 
 
 # ==== errors ====
@@ -239,6 +288,17 @@ def test_a_kernel_that_is_none_is_refused(lib: Lib, kernel: Any) -> None:
 def test_a_stride_that_is_none_is_refused(lib: Lib, stride: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=message("img2col", got="stride")):
         img2col(lib.asarray(np.zeros((1, 1, 5, 5))), 2, stride)
+
+
+@pytest.mark.parametrize("dilation", [0, -1, (1, 0), (-2, 1), (1, 2, 3), 1.0, True, None])
+def test_a_dilation_that_is_none_is_refused(lib: Lib, dilation: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=message("img2col", got="dilation")):
+        img2col(lib.asarray(np.zeros((1, 1, 5, 5))), 2, 1, 0, dilation)
+
+
+def test_a_window_that_is_too_large_with_its_gaps_is_refused(lib: Lib) -> None:
+    with pytest.raises(ValueError, match=message("img2col", got="and dilation (1, 2)", expected="fit")):
+        img2col(lib.asarray(np.zeros((1, 1, 4, 4))), 3, 1, 0, (1, 2))
 
 
 @pytest.mark.parametrize(

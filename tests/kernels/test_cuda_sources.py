@@ -12,6 +12,7 @@ import pytest
 
 from tests import oracles
 from tests.kernels.conftest import Machine
+from xlenet.functional import conv2d, conv2d_rows
 from xlenet.functional.windows import windows_over
 from xlenet.kernels.cuda_launch import group
 
@@ -160,6 +161,29 @@ def test_the_first_of_equal_numbers_wins_and_nan_is_the_largest(machine: Machine
     same(dx, [[[[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]])
 
 
+@pytest.mark.parametrize(
+    ("options", "channels"), [({"dilation": 2}, 4), ({"groups": 2}, 2), ({"groups": 4, "dilation": (1, 2)}, 1)], ids=str
+)
+@pytest.mark.parametrize("kernel", [(3, 2), (9, 8)])
+def test_dilation_and_groups_are_left_to_the_portable_code(
+    machine: Machine, rng: np.random.Generator, options: dict[str, Any], channels: int, kernel: Any
+) -> None:
+    """And come out right there, a kernel as large as the image too."""
+    x, weight, bias = whole(rng, 3, 4, 9, 8), whole(rng, 8, channels, *kernel), whole(rng, 8)
+    if kernel == (9, 8) and "dilation" in options:
+        x = np.tile(x, (1, 1, 2, 2))  # else it does not fit
+    arrays = [machine.asarray(a) for a in (x, weight, bias)]
+    assert machine.kernels.conv2d_rows_forward(*arrays, **options) is NotImplemented
+    y, cache = conv2d_rows.forward(*arrays, **options)
+    assert isinstance(cache, conv2d.Cache)
+    settings = (1, 1), ((0, 0), (0, 0)), _pair(options.get("dilation", 1)), options.get("groups", 1)
+    same(y, oracles.conv2d(x, weight, bias, *settings))
+    dy = whole(rng, *y.shape)
+    expected = oracles.conv2d_gradients(x, weight, dy, *settings)
+    for result, right in zip(conv2d_rows.backward(machine.asarray(dy), cache), expected, strict=True):
+        same(result, right)
+
+
 def test_pools_that_hang_over_are_left_to_the_portable_code(machine: Machine) -> None:
     x, weight = machine.asarray(np.ones((1, 1, 5, 5))), machine.asarray(np.ones((1, 1, 1, 1)))
     forward = machine.kernels.conv_pool_forward
@@ -240,9 +264,36 @@ def test_matmul(machine: Machine, rng: np.random.Generator, m: int, k: int, n: i
     same(out, a @ b)
 
 
+@pytest.mark.parametrize(
+    ("count", "m", "k", "n"),
+    [(1, 3, 4, 5), (3, 70, 33, 65), (7, 1, 9, 300), (40, 9, 100, 1), (2, 3, 10_000, 2), (130, 2, 700, 17)],
+)
+@pytest.mark.parametrize("dtype", REALS)
+def test_products_of_many_pairs(
+    machine: Machine, rng: np.random.Generator, count: int, m: int, k: int, n: int, dtype: str
+) -> None:
+    a, b = whole(rng, count, m, k), whole(rng, count, k, n)
+    matmul = machine.kernels.matmul_matmul
+    for left, right in (
+        (machine.asarray(a, dtype), machine.asarray(b, dtype)),
+        (machine.asarray(a.transpose(2, 0, 1), dtype).transpose((1, 2, 0)), machine.asarray(b[::-1], dtype)[::-1]),
+        (machine.with_gaps(a, dtype), machine.batch_last(b, dtype)),
+    ):
+        same(matmul(left, right), a @ b)
+    out = machine.with_gaps(np.zeros((count, m, n)), dtype)
+    assert matmul(machine.asarray(a, dtype), machine.asarray(b, dtype), out=out) is out
+    same(out, a @ b)
+
+
 def test_matmul_leaves_the_rest_to_others(machine: Machine) -> None:
     a, b = machine.asarray(np.ones((2, 3))), machine.asarray(np.ones((3, 2)))
     matmul = machine.kernels.matmul_matmul
+    for shapes in (((2, 4, 3), (3, 3, 5)), ((2, 4, 3), (2, 4, 5)), ((2, 4, 3), (3, 5)), ((4, 3), (2, 3, 5))):
+        assert matmul(*(machine.asarray(np.ones(shape)) for shape in shapes)) is NotImplemented
+    many = machine.asarray(np.ones((1, 1, 4, 3))), machine.asarray(np.ones((1, 1, 3, 5)))
+    assert matmul(*many) is NotImplemented
+    pairs = machine.asarray(np.ones((2, 4, 3))), machine.asarray(np.ones((2, 3, 5)))
+    assert matmul(*pairs, out=machine.asarray(np.ones((4, 5)))) is NotImplemented
     assert matmul(a, a) is NotImplemented
     assert matmul(a, machine.asarray(np.ones(3))) is NotImplemented
     assert matmul(a, machine.asarray(np.ones((3, 2), np.float32))) is NotImplemented
@@ -470,7 +521,9 @@ def test_the_order_of_blocks_and_threads_changes_no_bit(
         dz, dmatrix, _ = k.linear_backward(k.softmax_cross_entropy_backward(1.0, of_loss), flat)
         dy, *dnorm = k.batchnorm_relu_backward_training(dz.reshape(z.shape), norm)
         product = k.matmul_matmul(put(matrix), put(matrix).T)
-        return [a.get().tobytes() for a in (y, z, loss, dmatrix, *dnorm, *k.conv_pool_backward(dy, conv), product)]
+        products = k.matmul_matmul(put(x[0]), put(x[1]))
+        results = (y, z, loss, dmatrix, *dnorm, *k.conv_pool_backward(dy, conv), product, products)
+        return [a.get().tobytes() for a in results]
 
     first = results()
     for seed in (1, 2, 3, 4):

@@ -485,6 +485,18 @@ def test_pooling_that_does_not_tile_is_left_to_the_portable_function(
     assert numpy_kernels.conv_pool_backward(y, cache) is NotImplemented
 
 
+@pytest.mark.parametrize("options", [{"dilation": (2, 1)}, {"groups": 2}, {"groups": 2, "dilation": 2}], ids=str)
+def test_dilation_and_groups_never_reach_the_parts_of_a_convolution_by_rows(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, options: dict[str, Any]
+) -> None:
+    called = watch(monkeypatch)
+    x, weight = rng.standard_normal((3, 2, 7, 6)), rng.standard_normal((4, 2 // options.get("groups", 1), 2, 2))
+    y, cache = conv2d_rows.forward(x, weight, **options)
+    conv2d_rows.backward(y, cache)
+    assert isinstance(cache, conv2d.Cache)
+    assert not called
+
+
 def test_ceil_mode_without_an_overhang_is_taken(rng: np.random.Generator) -> None:
     arrays = conv_pool_arrays(rng)  # (7, 6) by (3, 2): (5, 5), with padding (6, 6)
     options = {"padding": ((1, 0), (1, 0)), "ceil_mode": True}
@@ -498,7 +510,14 @@ def test_filters_that_see_the_whole_image_are_left_to_the_portable_function(rng:
 
 @pytest.mark.parametrize(
     ("kernel", "options"),
-    [(3, {"stride": 2}), (2, {"padding": 1}), (2, {"ceil_mode": True}), (1, {"stride": 2}), (2, {"stride": (2, 1)})],
+    [
+        (3, {"stride": 2}),
+        (2, {"padding": 1}),
+        (2, {"ceil_mode": True}),
+        (1, {"stride": 2}),
+        (2, {"stride": (2, 1)}),
+        (2, {"dilation": (1, 2)}),
+    ],
     ids=str,
 )
 def test_the_way_back_through_a_pooling_that_does_not_tile_is_left(

@@ -76,7 +76,8 @@ def _gather(machine: Machine, rng: np.random.Generator, portable: bool) -> list[
 
 def _matmul(machine: Machine, rng: np.random.Generator, portable: bool) -> list[Any]:
     get = _portable if portable else _kernel
-    return [get(machine, "matmul_matmul")(numbers(machine, rng, 5, 7), numbers(machine, rng, 7, 6))]
+    shapes = (((5, 7), (7, 6)), ((3, 5, 7), (3, 7, 6)))
+    return [get(machine, "matmul_matmul")(numbers(machine, rng, *a), numbers(machine, rng, *b)) for a, b in shapes]
 
 
 def _running(machine: Machine, rng: np.random.Generator, portable: bool) -> list[Any]:

@@ -41,11 +41,19 @@ CASES = {
     "Conv2D by rows": Case(
         lambda **k: Conv2D(2, 3, (2, 3), padding=((1, 0), (2, 1)), lowering="rows", rng=0, **k), (3, 2, 5, 6)
     ),
+    "Conv2D with dilation": Case(
+        lambda **k: Conv2D(2, 4, (3, 2), dilation=(2, 1), padding=1, rng=0, **k), (3, 2, 5, 6)
+    ),
+    "Conv2D in groups": Case(lambda **k: Conv2D(4, 6, (3, 2), stride=(2, 1), groups=2, rng=0, **k), (3, 4, 5, 6)),
+    "Conv2D of each channel alone": Case(
+        lambda **k: Conv2D(3, 3, 2, dilation=2, groups=3, bias=False, lowering="img2col", rng=0, **k), (3, 3, 5, 6)
+    ),
     "BatchNorm": Case(lambda **k: BatchNorm(2, decay=0.7, eps=1e-3, **k), (3, 2, 4, 5)),
     "BatchNorm, 2-D": Case(lambda **k: BatchNorm(3, **k), (5, 3)),
     "Linear": Case(lambda **k: Linear(3, 4, rng=0, **k), (5, 3)),
     "Linear without bias": Case(lambda **k: Linear(3, 2, bias=False, rng=0, **k), (4, 3)),
     "MaxPool2D": Case(lambda: MaxPool2D((3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True), (3, 2, 6, 7), False),
+    "MaxPool2D with dilation": Case(lambda: MaxPool2D(2, 1, (0, 1), dilation=(1, 2)), (3, 2, 4, 5), False),
     "ReLU": Case(ReLU, (3, 2, 4, 5), False),
     "Flatten": Case(Flatten, (3, 2, 4, 5), False),
     "Sequential": Case(small_network, SMALL_SHAPE),

@@ -132,6 +132,20 @@ def test_the_pairs_that_compute_as_one() -> None:
     assert set(blocks._BLOCKS) == {(Conv2D, MaxPool2D), (BatchNorm, ReLU), (Linear, ReLU)}
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Conv2D(4, 4, 3, groups=2), MaxPool2D(2)),
+        (Conv2D(4, 4, 3, dilation=(1, 2)), MaxPool2D(2)),
+        (Conv2D(4, 4, 3), MaxPool2D(2, dilation=(2, 1))),
+        (Conv2D(4, 4, 3, lowering="img2col"), MaxPool2D(2)),
+    ],
+    ids=str,
+)
+def test_what_the_operation_of_both_lacks_is_not_joined(layers: tuple[Layer, Layer]) -> None:
+    assert join_neighbours(layers) == list(layers)
+
+
 def test_nothing_else_is_joined() -> None:
     make: dict[type[Layer], Callable[[], Layer]] = {
         Conv2D: lambda: Conv2D(1, 2, 3),

@@ -14,6 +14,7 @@ from tests.layers.cases import Case, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import backend_name, on, parameters, small_network
 from xlenet import BatchNorm, Conv2D, Flatten, Layer, LeNet5, Linear, MaxPool2D, ReLU, Sequential
+from xlenet.functional import conv2d, maxpool2d
 
 # ==== first values ====
 
@@ -42,7 +43,11 @@ def test_seeds_and_generators(make: Callable[..., Layer]) -> None:
 
 @pytest.mark.parametrize(
     ("layer", "fan_in"),
-    [(Conv2D(6, 50, (3, 5), rng=0, dtype="float64"), 90), (Linear(90, 60, rng=0, dtype="float64"), 90)],
+    [
+        (Conv2D(6, 50, (3, 5), rng=0, dtype="float64"), 90),
+        (Linear(90, 60, rng=0, dtype="float64"), 90),
+        (Conv2D(12, 100, 3, groups=4, rng=0, dtype="float64"), 27),
+    ],
 )
 def test_weights_keep_the_variance_behind_a_relu(layer: Layer, fan_in: int) -> None:
     weight = layer.params["weight"]
@@ -109,6 +114,7 @@ def test_shapes_and_names_are_pytorchs() -> None:
 
     assert shapes(Conv2D(3, 4, (5, 6))) == {"weight": (4, 3, 5, 6), "bias": (4,)}
     assert shapes(Conv2D(3, 4, 5, bias=False)) == {"weight": (4, 3, 5, 5)}
+    assert shapes(Conv2D(6, 4, 5, groups=2)) == {"weight": (4, 3, 5, 5), "bias": (4,)}
     assert shapes(Linear(3, 4)) == {"weight": (4, 3), "bias": (4,)}
     assert shapes(Linear(3, 4, False)) == {"weight": (4, 3)}
     assert shapes(BatchNorm(3)) == dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (3,))
@@ -126,6 +132,10 @@ def test_shapes_and_names_are_pytorchs() -> None:
             Conv2D(1, 6, (5, 3), stride=2, padding=((0, 1), (2, 3)), bias=False),
             "Conv2D(1, 6, (5, 3), stride=(2, 2), padding=((0, 1), (2, 3)), bias=False)",
         ),
+        (
+            Conv2D(6, 4, 3, dilation=(1, 2), groups=2, bias=False, lowering="img2col"),
+            "Conv2D(6, 4, (3, 3), stride=(1, 1), padding=0, dilation=(1, 2), groups=2, bias=False, lowering='img2col')",
+        ),
         (Linear(120, 84), "Linear(120, 84)"),
         (Linear(120, 84, bias=False), "Linear(120, 84, bias=False)"),
         (BatchNorm(6, decay=0.99), "BatchNorm(6, decay=0.99, eps=1e-05)"),
@@ -134,6 +144,7 @@ def test_shapes_and_names_are_pytorchs() -> None:
             MaxPool2D((3, 2), stride=(1, 2), padding=1, ceil_mode=True),
             "MaxPool2D((3, 2), stride=(1, 2), padding=1, ceil_mode=True)",
         ),
+        (MaxPool2D(2, dilation=3), "MaxPool2D((2, 2), stride=(2, 2), padding=0, dilation=(3, 3))"),
         (ReLU(), "ReLU()"),
         (Flatten(), "Flatten()"),
         (Sequential(fc=Linear(2, 3), act=ReLU()), "Sequential(\n  fc: Linear(2, 3)\n  act: ReLU()\n)"),
@@ -145,6 +156,8 @@ def test_a_layer_shows_how_it_was_made(layer: Layer, text: str) -> None:
 
 def test_a_layer_can_be_made_again_from_what_it_shows() -> None:
     for layer in (Conv2D(2, 3, (1, 2), padding=(1, 0)), Linear(2, 3), BatchNorm(2), MaxPool2D(3, 1, 1, True)):
+        assert repr(eval(repr(layer))) == repr(layer)
+    for layer in (Conv2D(4, 6, 3, dilation=2, groups=2), MaxPool2D(3, 1, 1, True, dilation=(1, 2))):
         assert repr(eval(repr(layer))) == repr(layer)
     for lowering in ("img2col", "rows"):
         assert eval(repr(Conv2D(2, 3, 1, lowering=lowering))).lowering == lowering
@@ -179,11 +192,43 @@ def test_both_lowerings_are_the_same_layer(lib: Lib, rng: np.random.Generator) -
         lib.assert_close(layers[1].grads[name], lib.to_numpy(layers[0].grads[name]))
 
 
+@pytest.mark.parametrize("lowering", ["img2col", "rows"])
+def test_every_setting_of_a_convolution_reaches_the_operation(
+    lib: Lib, rng: np.random.Generator, lowering: str
+) -> None:
+    with on(lib):
+        conv = Conv2D(
+            4, 6, (3, 2), (1, 2), (1, 0), dilation=(2, 3), groups=2, lowering=lowering, rng=0, dtype="float64"
+        )
+    x = lib.asarray(rng.standard_normal((2, 4, 7, 9)))
+    weight = conv.params["weight"]
+    expected, cache = conv2d.forward(x, weight, None, (1, 2), (1, 0), (2, 3), 2)
+    y = conv(x)
+    lib.assert_close(y, lib.to_numpy(expected))
+    lib.assert_close(conv.infer(x), lib.to_numpy(expected))
+    dy = lib.asarray(rng.standard_normal(lib.to_numpy(y).shape))
+    dx, dweight, _ = conv2d.backward(dy, cache)
+    lib.assert_close(conv.backward(dy), lib.to_numpy(dx))
+    lib.assert_close(conv.grads["weight"], lib.to_numpy(dweight))
+
+
+def test_every_setting_of_a_pooling_reaches_the_operation(lib: Lib, rng: np.random.Generator) -> None:
+    pool = MaxPool2D((3, 2), (1, 2), (1, 0), True, dilation=(2, 3))
+    x = lib.asarray(rng.standard_normal((2, 4, 7, 9)))
+    expected, cache = maxpool2d.forward(x, (3, 2), (1, 2), (1, 0), True, (2, 3))
+    y = pool(x)
+    lib.assert_equal(y, lib.to_numpy(expected))
+    lib.assert_equal(pool.infer(x), lib.to_numpy(expected))
+    dy = lib.asarray(rng.standard_normal(lib.to_numpy(y).shape))
+    lib.assert_equal(pool.backward(dy), lib.to_numpy(maxpool2d.backward(dy, cache)))
+
+
 def test_a_kernel_and_a_stride_may_be_a_number_or_a_pair() -> None:
     conv = Conv2D(1, 2, [3, 5], stride=2)
     assert (conv.kernel, conv.stride, conv.params["weight"].shape) == ((3, 5), (2, 2), (2, 1, 3, 5))
     assert Conv2D(1, 2, np.int64(3), (np.int32(1), 2)).kernel == (3, 3)
     assert MaxPool2D((3, 2)).stride == (3, 2)
+    assert (Conv2D(1, 2, 3, dilation=2).dilation, MaxPool2D(3, dilation=[1, 2]).dilation) == ((2, 2), (1, 2))
     assert MaxPool2D(3, stride=(1, 2)).stride == (1, 2)
 
 
@@ -230,6 +275,13 @@ WRONG: list[tuple[Callable[..., Layer], tuple[Any, ...], dict[str, Any], type[Ex
     (Conv2D, (1, 6, 5), {"padding": ((1, 2), (3, -4))}, ValueError, "padding -4", "at least 0"),
     (Conv2D, (1, 6, 5), {"padding": 0.5}, TypeError, "padding 0.5", "a whole number"),
     (Conv2D, (1, 6, 5), {"padding": None}, TypeError, "padding None", "a whole number"),
+    (Conv2D, (1, 6, 5), {"dilation": 0}, ValueError, "dilation 0", "at least 1"),
+    (Conv2D, (1, 6, 5), {"dilation": (1, 1, 1)}, ValueError, "dilation (1, 1, 1)", "a pair"),
+    (Conv2D, (1, 6, 5), {"dilation": 1.5}, TypeError, "dilation 1.5", "a whole number"),
+    (Conv2D, (4, 6, 5), {"groups": 0}, ValueError, "groups 0", "at least 1"),
+    (Conv2D, (4, 6, 5), {"groups": (2, 2)}, TypeError, "groups (2, 2)", "a whole number"),
+    (Conv2D, (4, 6, 5), {"groups": 3}, ValueError, "groups 3 for 4 channels", "a divisor of 4"),
+    (Conv2D, (4, 6, 5), {"groups": 4}, ValueError, "groups 4 for 6 filters", "a divisor of 6"),
     (Conv2D, (1, 6, 5), {"lowering": "fft"}, ValueError, "lowering 'fft'", "'img2col' or 'rows'"),
     (Conv2D, (1, 6, 5), {"lowering": None}, ValueError, "lowering None", "'img2col' or 'rows'"),
     (Conv2D, (1, 6, 5), {"dtype": "float16"}, ValueError, "dtype 'float16'", "'float32' or 'float64'"),
@@ -239,6 +291,8 @@ WRONG: list[tuple[Callable[..., Layer], tuple[Any, ...], dict[str, Any], type[Ex
     (MaxPool2D, (2,), {"stride": 0}, ValueError, "stride 0", "at least 1"),
     (MaxPool2D, (2,), {"padding": "full"}, ValueError, "padding 'full'", "'SAME', 'VALID'"),
     (MaxPool2D, (2,), {"padding": -1}, ValueError, "padding -1", "at least 0"),
+    (MaxPool2D, (2,), {"dilation": 0}, ValueError, "dilation 0", "at least 1"),
+    (MaxPool2D, (2,), {"dilation": "2"}, TypeError, "dilation '2'", "a whole number"),
     (BatchNorm, (0,), {}, ValueError, "channels 0", "at least 1"),
     (BatchNorm, (6.0,), {}, TypeError, "channels 6.0", "a whole number"),
     (BatchNorm, (6,), {"decay": 1.1}, ValueError, "decay 1.1", "0 to 1"),
@@ -280,6 +334,7 @@ def test_options_have_to_be_named() -> None:
     """A sixth number would be taken for anything."""
     for make in (
         lambda: Conv2D(1, 6, 5, 1, 0, True),
+        lambda: MaxPool2D(2, 2, 0, False, 1),
         lambda: BatchNorm(6, 0.9, 1e-5, True),
         lambda: Linear(2, 3, True, False),
         lambda: LeNet5(28, True),

@@ -6,7 +6,8 @@ Every operation is a module with the same two names, so that it reads aloud::
     dx, dweight, dbias = conv2d.backward(dy, cache)
 
 The letters, here and in every docstring: N images in the batch, C channels, H height, W width, F filters (output
-channels), KH x KW the kernel, OH x OW the output, K classes. A gradient is named d + the name of what it belongs to.
+channels), G groups of both, KH x KW the kernel, OH x OW the output, K classes. A gradient is named d + the name of what
+it belongs to.
 
 What holds for all of them: the library (NumPy or CuPy), the device and the floating type of the result are those of the
 arguments; arguments are never written to; the result is the caller's own unless a `Workspace` is passed as ``work``.

@@ -3,6 +3,9 @@
 Forward:   Y = W @ unfold(X) + b              (F, OH*OW*N) = (F, C*KH*KW) @ (C*KH*KW, OH*OW*N)
 Backward:  dW = dY @ unfold(X).T,  db = the sum of dY over everything but F,  dX = fold(W.T @ dY)
 
+In groups, each filter sees its own share of the channels: these are products of the same matrices cut into as many
+blocks of rows, (G, F/G, OH*OW*N) = (G, F/G, C/G*KH*KW) @ (G, C/G*KH*KW, OH*OW*N).
+
 As everywhere in neural networks the kernel is not flipped: it is a cross-correlation.
 """
 
@@ -11,7 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, in_one_piece, into, put
-from ..checks import check_arrays, check_gradient, check_shape
+from ..checks import check_arrays, check_gradient, check_shape, integer
 from ..workspace import Workspace, new
 from .matmul import matmul
 from .windows import Padding, Windows, fold, unfold, windows_over
@@ -24,7 +27,7 @@ class Cache(NamedTuple):
     """What backward reads."""
 
     columns: Array  # (C*KH*KW, OH*OW*N)
-    weight: Array  # (F, C, KH, KW)
+    weight: Array  # (F, C/G, KH, KW)
     windows: Windows
     x_shape: tuple[int, ...]
     has_bias: bool
@@ -36,6 +39,8 @@ def forward(
     bias: Array | None = None,
     stride: Any = 1,
     padding: Padding = 0,
+    dilation: Any = 1,
+    groups: int = 1,
     *,
     work: Workspace | None = None,
 ) -> tuple[Array, Cache]:
@@ -43,10 +48,13 @@ def forward(
 
     Args:
         x: images (N, C, H, W), float32 or float64.
-        weight: filters (F, C, KH, KW).
+        weight: filters (F, C/G, KH, KW).
         bias: one number a filter, (F,), or None.
         stride: step between windows, or (vertical, horizontal).
         padding: zeros around the image: "SAME", "VALID", int, (vertical, horizontal) or ((top, bottom), (left, right)).
+        dilation: step between the pixels that a window sees, or (vertical, horizontal).
+        groups: G, a divisor of C and F: the k-th of G equal shares of the filters sees the k-th share of the channels
+            alone. With G = C each channel has filters of its own (a depthwise convolution).
         work: lends memory until the step ends; None allocates.
 
     Returns:
@@ -54,7 +62,8 @@ def forward(
 
     Raises:
         TypeError: other types, or arrays of two libraries.
-        ValueError: shapes that do not go together, or a kernel larger than the padded image.
+        ValueError: shapes that do not go together, groups that do not divide them, or a kernel larger than the padded
+            image.
 
     Example:
         >>> import numpy as np
@@ -68,7 +77,7 @@ def forward(
         K. Chellapilla, S. Puri, P. Simard, High Performance Convolutional Neural Networks for Document Processing
         (2006).
     """
-    xp, windows = check_forward(x, weight, bias, stride, padding)
+    xp, windows = check_forward(x, weight, bias, stride, padding, dilation, groups)
     return convolve(x, weight, bias, windows, work, xp)
 
 
@@ -76,27 +85,48 @@ def convolve(
     x: Array, weight: Array, bias: Array | None, windows: Windows, work: Workspace | None, xp: Any
 ) -> tuple[Array, Cache]:
     """Return what `forward` returns, for arguments that have been checked."""
-    f = weight.shape[0]
+    f, groups = weight.shape[0], x.shape[1] // weight.shape[1]
     columns = unfold(x, windows, work)
     y = new((f, columns.shape[1]), like=x, work=work)
-    matmul(xp.reshape(weight, (f, -1)), columns, out=y)
+    filters = _blocks(xp.reshape(weight, (f, -1)), groups, xp)
+    matmul(filters, _blocks(columns, groups, xp), out=_blocks(y, groups, xp))
     if bias is not None:
         y += xp.reshape(bias, (f, 1))
     y = batch_first(xp.reshape(y, (f, *windows.out, x.shape[0])))
     return y, Cache(columns, weight, windows, tuple(x.shape), bias is not None)
 
 
-def check_forward(x: Array, weight: Array, bias: Array | None, stride: Any, padding: Padding) -> tuple[Any, Windows]:
+def check_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Any,
+    padding: Padding,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Any, Windows]:
     """Return the arrays' library and where the windows lie, having checked forward's arguments."""
     xp = check_arrays("conv2d", "(N, C, H, W)", x, weight=weight, bias=bias)
-    if weight.ndim != 4 or weight.shape[1] != x.shape[1] or 0 in weight.shape:
+    groups = integer("conv2d", "groups", groups, 1)
+    check_groups("conv2d", groups, x.shape[1], "channels")
+    if weight.ndim != 4 or weight.shape[1] * groups != x.shape[1] or 0 in weight.shape:
+        shared = "" if groups == 1 else f" and groups {groups}"
         raise ValueError(
-            f"conv2d: got weight of shape {tuple(weight.shape)} for x of shape {tuple(x.shape)}; "
-            f"expected (F, {x.shape[1]}, KH, KW); both have C in second place"
+            f"conv2d: got weight of shape {tuple(weight.shape)} for x of shape {tuple(x.shape)}{shared}; "
+            f"expected (F, {x.shape[1] // groups}, KH, KW); both have C in second place{shared and ', divided'}"
         )
+    check_groups("conv2d", groups, weight.shape[0], "filters")
     if bias is not None:
         check_shape("conv2d", "bias", bias, (weight.shape[0],), "one number for each filter")
-    return xp, windows_over(x.shape[2:], weight.shape[2:], stride, padding, operation="conv2d")
+    return xp, windows_over(x.shape[2:], weight.shape[2:], stride, padding, dilation, operation="conv2d")
+
+
+def check_groups(operation: str, groups: int, count: int, what: str) -> None:
+    """Check that so many channels or filters can be shared out among `groups`."""
+    if count % groups:
+        raise ValueError(
+            f"{operation}: got groups {groups} for {count} {what}; expected a divisor of {count}; all are equally large"
+        )
 
 
 def backward(
@@ -119,7 +149,7 @@ def backward(
         work: lends memory until the step ends; None allocates.
 
     Returns:
-        dx (N, C, H, W), dweight (F, C, KH, KW), dbias (F,): sums over the batch; None for what is not needed or was
+        dx (N, C, H, W), dweight (F, C/G, KH, KW), dbias (F,): sums over the batch; None for what is not needed or was
         not there.
 
     Example:
@@ -131,25 +161,39 @@ def backward(
                  [8., 8.]]]])
     """
     columns, weight, windows, x_shape, has_bias = cache
-    f = weight.shape[0]
+    f, groups = weight.shape[0], x_shape[1] // weight.shape[1]
     xp = check_gradient("conv2d", dy, (x_shape[0], f, *windows.out), weight)
     dy = xp.reshape(batch_last(dy), (f, -1))  # (F, OH*OW*N)
+    blocks = _blocks(dy, groups, xp)
     dx = dweight = dbias = None
     if need_dweight:
-        dweight = _weight_gradient(dy, columns, weight.shape, xp, out and out[0])
+        dweight = _weight_gradient(blocks, _blocks(columns, groups, xp), weight.shape, groups, xp, out and out[0])
         dbias = into(out and out[1], xp.sum, dy, axis=1) if has_bias else None
     if need_dx:
         dcolumns = new(tuple(columns.shape), like=dy, work=work)
-        matmul(xp.reshape(weight, (f, -1)).T, dy, out=dcolumns)
+        filters = _blocks(xp.reshape(weight, (f, -1)), groups, xp)
+        matmul(_turned(filters, xp), blocks, out=_blocks(dcolumns, groups, xp))
         dx = fold(dcolumns, x_shape, windows, work)
     return dx, dweight, dbias
 
 
-def _weight_gradient(dy: Array, columns: Array, shape: tuple[int, ...], xp: Any, out: Array | None) -> Array:
-    f = shape[0]
-    if f < _MANY_ROWS:
-        return put(xp.reshape(xp.permute_dims(matmul(columns, dy.T), (1, 0)), shape), out)
+def _weight_gradient(
+    dy: Array, columns: Array, shape: tuple[int, ...], groups: int, xp: Any, out: Array | None
+) -> Array:
+    if shape[0] // groups < _MANY_ROWS:
+        return put(xp.reshape(_turned(matmul(columns, _turned(dy, xp)), xp), shape), out)
+    columns = _turned(columns, xp)
     if out is None or not in_one_piece(out):
-        return put(xp.reshape(matmul(dy, columns.T), shape), out)
-    matmul(dy, columns.T, out=xp.reshape(out, (f, -1)))
+        return put(xp.reshape(matmul(dy, columns), shape), out)
+    matmul(dy, columns, out=_blocks(xp.reshape(out, (shape[0], -1)), groups, xp))
     return out
+
+
+def _blocks(matrix: Array, groups: int, xp: Any) -> Array:
+    """View a matrix (ROWS, COLUMNS) as (G, ROWS/G, COLUMNS), what each group has; itself, where there is one group."""
+    return matrix if groups == 1 else xp.reshape(matrix, (groups, matrix.shape[0] // groups, -1))
+
+
+def _turned(matrix: Array, xp: Any) -> Array:
+    """View a matrix, or each of several, with rows for columns."""
+    return matrix.T if matrix.ndim == 2 else xp.permute_dims(matrix, (0, 2, 1))

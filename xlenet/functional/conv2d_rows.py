@@ -37,6 +37,8 @@ def forward(
     bias: Array | None = None,
     stride: Any = 1,
     padding: Padding = 0,
+    dilation: Any = 1,
+    groups: int = 1,
     *,
     work: Workspace | None = None,
 ) -> tuple[Array, Cache | conv2d.Cache]:
@@ -50,8 +52,10 @@ def forward(
                [6., 9., 6.],
                [4., 6., 4.]])
     """
-    xp, windows = conv2d.check_forward(x, weight, bias, stride, padding)
-    if windows.cover_the_image:  # nothing overlaps, and img2col has nothing to copy
+    xp, windows = conv2d.check_forward(x, weight, bias, stride, padding, dilation, groups)
+    # A window as large as the image: nothing overlaps, and img2col has nothing to copy. Dilation and groups: what a row
+    # of results sees does not lie in one piece.
+    if windows.cover_the_image or windows.dilation != (1, 1) or groups != 1:
         return conv2d.convolve(x, weight, bias, windows, work, xp)
     n, f, (oh, ow) = x.shape[0], weight.shape[0], windows.out
     rows = unfold_width(x, windows, work)
@@ -100,7 +104,7 @@ def backward(
     return dx, dweight, dbias
 
 
-# ==== the parts ====
+# ==== the parts, for windows without gaps ====
 
 
 @swappable

@@ -1,4 +1,4 @@
-"""The product of two matrices, in a place of its own.
+"""The product of two matrices, or of pairs of them, in a place of its own.
 
 On a GPU the libraries' own product cannot be recorded into a CUDA graph; a kernel in its place can.
 """
@@ -13,9 +13,9 @@ def matmul(a: Array, b: Array, *, out: Array | None = None) -> Array:
     """Return a @ b.
 
     Args:
-        a: (M, K), float32 or float64.
-        b: (K, N), of the type of a.
-        out: (M, N), where to write the result; None allocates.
+        a: (M, K) or, for G products at once, (G, M, K), float32 or float64.
+        b: (K, N) or (G, K, N), of the type of a.
+        out: (M, N) or (G, M, N), where to write the result; None allocates.
 
     Example:
         >>> import numpy as np

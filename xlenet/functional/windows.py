@@ -22,17 +22,28 @@ class Windows(NamedTuple):
     padding: tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
     size: tuple[int, int]  # (H, W), without padding
     out: tuple[int, int]  # (OH, OW)
+    dilation: tuple[int, int] = (1, 1)  # steps between the pixels that a window sees; 1 where it sees but one
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """How far a window reaches, (rows, columns): its kernel, with the gaps that dilation leaves."""
+        return _extent(self.kernel, self.dilation)
 
     @property
     def cover_the_image(self) -> bool:
         """Whether there is a single window, and it is the whole image."""
-        return self.kernel == self.size and self.padding == ((0, 0), (0, 0))
+        return self.kernel == self.size and self.padding == ((0, 0), (0, 0)) and self.dilation == (1, 1)
 
     @property
     def lie_inside(self) -> bool:
         """Whether no window sees anything but pixels of the image."""
-        ends = [(o - 1) * s + k for o, s, k in zip(self.out, self.stride, self.kernel, strict=True)]
+        ends = [(o - 1) * s + e for o, s, e in zip(self.out, self.stride, self.extent, strict=True)]
         return self.padding == ((0, 0), (0, 0)) and ends[0] <= self.size[0] and ends[1] <= self.size[1]
+
+    @property
+    def lie_side_by_side(self) -> bool:
+        """Whether each window sees pixels of its own, all of them of the image."""
+        return self.kernel == self.stride and self.dilation == (1, 1) and self.lie_inside
 
 
 def windows_over(
@@ -40,11 +51,12 @@ def windows_over(
     kernel: Any,
     stride: Any,
     padding: Padding,
+    dilation: Any = 1,
     *,
     ceil_mode: bool = False,
     operation: str = "windows",
 ) -> Windows:
-    """Work out where windows of `kernel`, `stride` and `padding` lie over an image of `size` (H, W).
+    """Work out where windows of `kernel`, `stride`, `padding` and `dilation` lie over an image of `size` (H, W).
 
     Raises:
         TypeError, ValueError: an argument is no such number, or the window is larger than the padded image.
@@ -54,24 +66,39 @@ def windows_over(
         ((2, 2), (2, 2))
         >>> windows_over((28, 28), (2, 3), 2, "VALID").out
         (14, 13)
+        >>> windows_over((28, 28), 3, 1, "VALID", dilation=4).out
+        (20, 20)
     """
     kernel = pair(operation, "kernel", kernel, 1)
     stride = pair(operation, "stride", stride, 1)
-    vertical, horizontal = resolve_padding(padding, size, kernel, stride, operation)
+    dilation = _resolve_dilation(dilation, kernel, operation)
+    extent = _extent(kernel, dilation)
+    vertical, horizontal = resolve_padding(padding, size, extent, stride, operation)
     out = (
-        out_size(size[0], kernel[0], stride[0], vertical, ceil_mode=ceil_mode),
-        out_size(size[1], kernel[1], stride[1], horizontal, ceil_mode=ceil_mode),
+        out_size(size[0], extent[0], stride[0], vertical, ceil_mode=ceil_mode),
+        out_size(size[1], extent[1], stride[1], horizontal, ceil_mode=ceil_mode),
     )
     if min(out) < 1:
+        spread = "" if dilation == (1, 1) else f" and dilation {dilation}"
         raise ValueError(
-            f"{operation}: got kernel {kernel} over an image of {tuple(size)} with padding {(vertical, horizontal)}; "
-            "expected the kernel to fit into the padded image; use a smaller kernel or more padding"
+            f"{operation}: got kernel {kernel} over an image of {tuple(size)} with padding {(vertical, horizontal)}"
+            f"{spread}; expected the kernel to fit into the padded image; use a smaller kernel or more padding"
         )
-    return Windows(kernel, stride, (vertical, horizontal), (size[0], size[1]), out)
+    return Windows(kernel, stride, (vertical, horizontal), (size[0], size[1]), out, dilation)
+
+
+def _resolve_dilation(dilation: Any, kernel: tuple[int, int], operation: str) -> tuple[int, int]:
+    """Return the steps between a window's pixels: 1 where there is but one pixel, whatever was said."""
+    vertical, horizontal = pair(operation, "dilation", dilation, 1)
+    return vertical if kernel[0] > 1 else 1, horizontal if kernel[1] > 1 else 1
+
+
+def _extent(kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    return (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
 
 
 def out_size(size: int, kernel: int, stride: int, padding: tuple[int, int], *, ceil_mode: bool = False) -> int:
-    """Return how many windows fit along one axis.
+    """Return how many windows fit along one axis; `kernel` is how far one reaches.
 
     With `ceil_mode` a last window may hang over the end, by less than a stride, if it starts inside the image or the
     padding before it. Below 1: not even one fits.
@@ -95,7 +122,7 @@ def resolve_padding(
     """Return any of the ways to say padding as ((top, bottom), (left, right)).
 
     "SAME" means ceil(size / stride) windows; what is odd goes to the bottom and the right (TensorFlow; ONNX calls it
-    SAME_UPPER).
+    SAME_UPPER). `kernel` is how far a window reaches.
 
     Example:
         >>> resolve_padding("SAME", (5, 6), (2, 4), (1, 2))
@@ -134,10 +161,10 @@ def positions(windows: Windows) -> Iterator[tuple[tuple[int, int], Any, Any]]:
         (i, j), an index into (..., OH, OW), an index into (..., H, W): equally many places in both. Windows that see
         padding at (i, j) are left out of the first index.
     """
-    (kh, kw), (sh, sw), (vertical, horizontal), (h, w), (oh, ow) = windows
-    columns = [seen_along(j, sw, horizontal[0], w, ow) for j in range(kw)]
+    (kh, kw), (sh, sw), (vertical, horizontal), (h, w), (oh, ow), (dh, dw) = windows
+    columns = [seen_along(j * dw, sw, horizontal[0], w, ow) for j in range(kw)]
     for i in range(kh):
-        out_rows, in_rows = seen_along(i, sh, vertical[0], h, oh)
+        out_rows, in_rows = seen_along(i * dh, sh, vertical[0], h, oh)
         for j, (out_columns, in_columns) in enumerate(columns):
             yield (i, j), (..., out_rows, out_columns), (..., in_rows, in_columns)
 
@@ -155,7 +182,7 @@ def seen_along(i: int, stride: int, before: int, size: int, count: int) -> tuple
 # ==== img2col: windows into a matrix, and back ====
 
 
-def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Array:
+def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0, dilation: Any = 1) -> Array:
     """Copy every window of `x` into a row of a matrix, so that a convolution becomes one matrix product. (The field's
     *im2col*.)
 
@@ -164,6 +191,7 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Arr
         kernel: KH = KW, or (KH, KW).
         stride: step between windows, or (vertical, horizontal).
         padding: zeros around the image: "SAME", "VALID", int, (vertical, horizontal) or ((top, bottom), (left, right)).
+        dilation: step between the pixels that a window sees, or (vertical, horizontal).
 
     Returns:
         (N*OH*OW, C*KH*KW): a row for each window, image by image and then row-major over the output; a column for each
@@ -182,7 +210,7 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Arr
     """
     xp = namespace_of(x)
     check_axes("img2col", "(N, C, H, W)", x=x)
-    windows = windows_over(x.shape[2:], kernel, stride, padding, operation="img2col")
+    windows = windows_over(x.shape[2:], kernel, stride, padding, dilation, operation="img2col")
     n, c = x.shape[:2]
     matrix = new((n, *windows.out, c, *windows.kernel), like=x, work=None)
     _gather(x, windows, xp.permute_dims(matrix, (3, 4, 5, 0, 1, 2)), None)  # (C, KH, KW, N, OH, OW)
@@ -190,7 +218,12 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0) -> Arr
 
 
 def col2img(
-    columns: Array, x_shape: tuple[int, int, int, int], kernel: Any, stride: Any = 1, padding: Padding = 0
+    columns: Array,
+    x_shape: tuple[int, int, int, int],
+    kernel: Any,
+    stride: Any = 1,
+    padding: Padding = 0,
+    dilation: Any = 1,
 ) -> Array:
     """Add every row of a matrix back into the window it came from: the adjoint of `img2col`.
 
@@ -200,6 +233,7 @@ def col2img(
         kernel: as in `img2col`.
         stride: as in `img2col`.
         padding: as in `img2col`; what falls into it is dropped.
+        dilation: as in `img2col`.
 
     Returns:
         (N, C, H, W): where windows overlap their numbers are added up, so <img2col(x), m> == <x, col2img(m)>.
@@ -217,7 +251,7 @@ def col2img(
             f"col2img: got x_shape {tuple(x_shape)}; expected (N, C, H, W); pass the shape that img2col's x had"
         )
     n, c, h, w = (integer("col2img", "x_shape", size, 1) for size in x_shape)
-    windows = windows_over((h, w), kernel, stride, padding, operation="col2img")
+    windows = windows_over((h, w), kernel, stride, padding, dilation, operation="col2img")
     rows = n * windows.out[0] * windows.out[1]
     check_shape(
         "col2img",

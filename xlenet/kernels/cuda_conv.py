@@ -85,11 +85,15 @@ def conv2d_rows_forward(
     bias: Array | None = None,
     stride: Any = 1,
     padding: Padding = 0,
+    dilation: Any = 1,
+    groups: int = 1,
     *,
     work: Workspace | None = None,
 ) -> Any:
-    """See `xlenet.functional.conv2d_rows.forward`."""
-    _, windows = check_forward(x, weight, bias, stride, padding)
+    """See `xlenet.functional.conv2d_rows.forward`. Neither dilation nor groups are taken."""
+    _, windows = check_forward(x, weight, bias, stride, padding, dilation, groups)
+    if windows.dilation != (1, 1) or groups != 1:
+        return NotImplemented
     if windows.kernel == windows.size and windows.out == (1, 1) and windows.padding == ((0, 0), (0, 0)):
         return _forward_whole(x, weight, bias, work)
     return _forward(x, weight, bias, windows, windows_over(windows.out, 1, 1, 0), "conv2d", work)

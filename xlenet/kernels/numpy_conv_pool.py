@@ -75,7 +75,7 @@ def _windows(
     """Return the windows of convolution and pooling, or None where they are not of the kind that is done here."""
     _, windows = conv2d.check_forward(x, weight, bias, stride, padding)
     pools = maxpool2d.windows_of(windows.out, *pool)
-    if pools.kernel != pools.stride or not pools.lie_inside or windows.cover_the_image:
+    if not pools.lie_side_by_side or windows.cover_the_image:
         return None
     return windows, pools
 

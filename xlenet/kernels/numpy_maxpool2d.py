@@ -18,7 +18,7 @@ def backward(dy: Array, cache: maxpool2d.Cache, *, work: Workspace | None = None
     beside it, and a product with truth values needs no copy of them as numbers.
     """
     x, y, windows = cache
-    if windows.kernel != windows.stride or not windows.lie_inside:
+    if not windows.lie_side_by_side:
         return NotImplemented
     check_gradient("maxpool2d", dy, y.shape, y)
     n, c, h, w = x.shape

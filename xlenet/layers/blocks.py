@@ -78,8 +78,8 @@ class ConvPool(Block):
 
     @classmethod
     def joins(cls, first: Conv2D, second: MaxPool2D) -> bool:
-        """Whether the convolution leaves open how it is computed."""
-        return first.lowering == "rows"
+        """Whether the convolution leaves open how it is computed, and neither has what the operation of both lacks."""
+        return first.lowering == "rows" and first.groups == 1 and first.dilation == second.dilation == (1, 1)
 
     def _arguments(self, x: Array) -> tuple[Any, ...]:
         conv, pool = self.first, self.second

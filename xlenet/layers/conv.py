@@ -24,10 +24,14 @@ class Conv2D(Layer):
         kernel: KH = KW, or (KH, KW).
         stride: step between windows, or (vertical, horizontal).
         padding: "SAME", "VALID", int, (vertical, horizontal) or ((top, bottom), (left, right)).
+        dilation: step between the pixels that a filter sees, or (vertical, horizontal).
+        groups: G, a divisor of C and F: each of G shares of the filters sees its own share of the channels, and the
+            weight is (F, C/G, KH, KW).
         bias: whether each filter adds a number of its own.
         requires_grad: False freezes the layer.
         lowering: how the convolution becomes matrix products: "img2col" copies all windows into a matrix; "rows" gives
-            the same numbers, within rounding, from a quarter of the memory (`xlenet.functional.conv2d_rows`).
+            the same numbers, within rounding, from a quarter of the memory (`xlenet.functional.conv2d_rows`). With
+            dilation or groups both copy all windows.
         rng: generator or seed of the first weights (`xlenet.init.he_normal`).
         dtype: "float32" or "float64".
 
@@ -47,6 +51,8 @@ class Conv2D(Layer):
         stride: Any = 1,
         padding: Padding = 0,
         *,
+        dilation: Any = 1,
+        groups: int = 1,
         bias: bool = True,
         requires_grad: bool = True,
         lowering: str = "rows",
@@ -58,20 +64,24 @@ class Conv2D(Layer):
         self.stride = pair("Conv2D", "stride", stride, 1)
         resolve_padding(padding, self.kernel, self.kernel, self.stride, "Conv2D")  # says now what is wrong with it
         self.padding = padding
+        self.dilation = pair("Conv2D", "dilation", dilation, 1)
+        self.groups = integer("Conv2D", "groups", groups, 1)
         self.in_channels = integer("Conv2D", "in_channels", in_channels, 1)
         self.out_channels = integer("Conv2D", "out_channels", out_channels, 1)
+        conv2d.check_groups("Conv2D", self.groups, self.in_channels, "channels")
+        conv2d.check_groups("Conv2D", self.groups, self.out_channels, "filters")
         if lowering not in _LOWERINGS:
             raise ValueError(f"Conv2D: got lowering {lowering!r}; expected 'img2col' or 'rows'; choose one of these")
         self.lowering = lowering
         dtype = check_dtype("Conv2D", dtype)
-        shape = (self.out_channels, self.in_channels, *self.kernel)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
         self._add_parameter("weight", init.he_normal(shape, init.generator(rng), dtype))
         if bias:
             self._add_parameter("bias", init.zeros((self.out_channels,), dtype))
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
         weight, bias, conv = self.params["weight"], self.params.get("bias"), _LOWERINGS[self.lowering]
-        y, cache = conv.forward(x, weight, bias, self.stride, self.padding, work=work)
+        y, cache = conv.forward(x, weight, bias, self.stride, self.padding, self.dilation, self.groups, work=work)
         return y, cache
 
     def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
@@ -84,7 +94,9 @@ class Conv2D(Layer):
         return dx
 
     def _describe(self) -> str:
-        bias = "" if "bias" in self.params else ", bias=False"
         sizes = f"{self.in_channels}, {self.out_channels}, {self.kernel}"
+        dilation = "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
+        groups = "" if self.groups == 1 else f", groups={self.groups}"
+        bias = "" if "bias" in self.params else ", bias=False"
         lowering = "" if self.lowering == "rows" else f", lowering={self.lowering!r}"
-        return f"{sizes}, stride={self.stride}, padding={self.padding!r}{bias}{lowering}"
+        return f"{sizes}, stride={self.stride}, padding={self.padding!r}{dilation}{groups}{bias}{lowering}"

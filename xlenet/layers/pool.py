@@ -20,6 +20,7 @@ class MaxPool2D(Layer):
         stride: step between windows, or (vertical, horizontal); None means the kernel.
         padding: as in `Conv2D`, but with minus infinity.
         ceil_mode: let a last window hang over the end instead of leaving the rest of the image out.
+        dilation: step between the pixels that a window sees, or (vertical, horizontal).
 
     Example:
         >>> import numpy as np
@@ -27,21 +28,24 @@ class MaxPool2D(Layer):
         (2, 6, 14, 14)
     """
 
-    def __init__(self, kernel: Any, stride: Any = None, padding: Padding = 0, ceil_mode: bool = False) -> None:
+    def __init__(
+        self, kernel: Any, stride: Any = None, padding: Padding = 0, ceil_mode: bool = False, *, dilation: Any = 1
+    ) -> None:
         super().__init__()
         self.kernel = pair("MaxPool2D", "kernel", kernel, 1)
         self.stride = self.kernel if stride is None else pair("MaxPool2D", "stride", stride, 1)
         resolve_padding(padding, self.kernel, self.kernel, self.stride, "MaxPool2D")  # says now what is wrong with it
         self.padding = padding
         self.ceil_mode = bool(ceil_mode)
+        self.dilation = pair("MaxPool2D", "dilation", dilation, 1)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, maxpool2d.Cache]:
-        return maxpool2d.forward(x, self.kernel, self.stride, self.padding, self.ceil_mode, work=work)
+        return maxpool2d.forward(x, self.kernel, self.stride, self.padding, self.ceil_mode, self.dilation, work=work)
 
     def _backward(self, dy: Array, cache: maxpool2d.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return maxpool2d.backward(dy, cache, work=work) if need_dx else None
 
     def _describe(self) -> str:
-        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}" + (
-            ", ceil_mode=True" if self.ceil_mode else ""
-        )
+        ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
+        dilation = "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
+        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}{ceil_mode}{dilation}"

@@ -1,0 +1,1 @@
+"""The backend tests that come with the `onnx` package, run against these layers."""
