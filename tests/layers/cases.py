@@ -11,7 +11,7 @@ import pytest
 
 from tests.libraries import Lib
 from tests.networks import SMALL_SHAPE, on, small_network
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
+from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, LogSoftmax, MaxPool2D, ReLU, Sequential, Softmax
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ CASES = {
     "Linear without bias": Case(lambda **k: Linear(3, 2, bias=False, rng=0, **k), (4, 3)),
     "MaxPool2D": Case(lambda: MaxPool2D((3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True), (3, 2, 6, 7), False),
     "ReLU": Case(ReLU, (3, 2, 4, 5), False),
+    "Softmax": Case(Softmax, (3, 4), False),
+    "Softmax of channels": Case(lambda: Softmax(axis=1), (3, 2, 4, 5), False),
+    "LogSoftmax": Case(LogSoftmax, (3, 4), False),
+    "LogSoftmax of channels": Case(lambda: LogSoftmax(axis=-3), (3, 2, 4, 5), False),
     "Flatten": Case(Flatten, (3, 2, 4, 5), False),
     "Sequential": Case(small_network, SMALL_SHAPE),
     "Sequential of Sequentials": Case(

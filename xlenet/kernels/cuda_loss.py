@@ -18,10 +18,21 @@ class Cache(NamedTuple):
 
 
 def softmax_cross_entropy_forward(
-    logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
+    logits: Array,
+    labels: Array,
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    labels_checked: bool = False,
+    work: Workspace | None = None,
 ) -> Any:
-    """See `xlenet.functional.softmax_cross_entropy.forward`. The gradient is made along with the loss."""
+    """See `xlenet.functional.softmax_cross_entropy.forward`, of which this does the plain mean. The gradient is made
+    along with the loss.
+    """
     if not labels_checked or type(labels) is not type(logits) or not _fit(logits, labels):
+        return NotImplemented
+    if weight is not None or ignore_index is not None or reduction != "mean":
         return NotImplemented
     n, k = logits.shape
     dlogits, loss = new((k, n), like=logits, work=work), empty((), like=logits)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import Array
 from ..checks import check_axes, check_floating, check_shape
+from ..functional.targets import LETTERS
 from ..workspace import Workspace
 
 
@@ -18,12 +19,25 @@ class Cache(NamedTuple):
     labels: Array  # (N,)
 
 
-def forward(logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None) -> Any:
-    """See `softmax_cross_entropy.forward`; only for labels that have been checked."""
+def forward(
+    logits: Array,
+    labels: Array,
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    labels_checked: bool = False,
+    work: Workspace | None = None,
+) -> Any:
+    """See `softmax_cross_entropy.forward`; only for a plain mean over labels that have been checked."""
     if not labels_checked or type(labels) is not np.ndarray or labels.dtype != np.int64:
         return NotImplemented
+    if weight is not None or ignore_index is not None or reduction != "mean":
+        return NotImplemented
     check_floating("softmax_cross_entropy", logits=logits)
-    check_axes("softmax_cross_entropy", "(N, K)", logits=logits)
+    if logits.ndim != 2:
+        return NotImplemented
+    check_axes("softmax_cross_entropy", LETTERS, logits=logits)  # that none is 0
     n = logits.shape[0]
     check_shape("softmax_cross_entropy", "labels", labels, (n,), "one class number for each row of logits, not one-hot")
     scores = logits.T
