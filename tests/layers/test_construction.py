@@ -13,7 +13,19 @@ from tests.functional.messages import message
 from tests.layers.cases import Case, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import backend_name, on, parameters, small_network
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, LeNet5, Linear, MaxPool2D, ReLU, Sequential
+from xlenet import (
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    Layer,
+    LeNet5,
+    Linear,
+    LogSoftmax,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    Softmax,
+)
 
 # ==== first values ====
 
@@ -112,7 +124,7 @@ def test_shapes_and_names_are_pytorchs() -> None:
     assert shapes(Linear(3, 4)) == {"weight": (4, 3), "bias": (4,)}
     assert shapes(Linear(3, 4, False)) == {"weight": (4, 3)}
     assert shapes(BatchNorm(3)) == dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (3,))
-    assert shapes(ReLU()) == shapes(Flatten()) == shapes(MaxPool2D(2)) == {}
+    assert shapes(ReLU()) == shapes(Flatten()) == shapes(MaxPool2D(2)) == shapes(Softmax()) == {}
 
 
 # ==== how a layer shows itself ====
@@ -136,6 +148,8 @@ def test_shapes_and_names_are_pytorchs() -> None:
         ),
         (ReLU(), "ReLU()"),
         (Flatten(), "Flatten()"),
+        (Softmax(), "Softmax(axis=-1)"),
+        (LogSoftmax(axis=1), "LogSoftmax(axis=1)"),
         (Sequential(fc=Linear(2, 3), act=ReLU()), "Sequential(\n  fc: Linear(2, 3)\n  act: ReLU()\n)"),
     ],
 )
@@ -232,6 +246,8 @@ WRONG: list[tuple[Callable[..., Layer], tuple[Any, ...], dict[str, Any], type[Ex
     (Conv2D, (1, 6, 5), {"padding": None}, TypeError, "padding None", "a whole number"),
     (Conv2D, (1, 6, 5), {"lowering": "fft"}, ValueError, "lowering 'fft'", "'img2col' or 'rows'"),
     (Conv2D, (1, 6, 5), {"lowering": None}, ValueError, "lowering None", "'img2col' or 'rows'"),
+    (Softmax, (), {"axis": 1.0}, TypeError, "axis 1.0", "a whole number"),
+    (LogSoftmax, (None,), {}, TypeError, "axis None", "a whole number"),
     (Conv2D, (1, 6, 5), {"dtype": "float16"}, ValueError, "dtype 'float16'", "'float32' or 'float64'"),
     (Conv2D, (1, 6, 5), {"dtype": "int64"}, ValueError, "dtype 'int64'", "'float32' or 'float64'"),
     (MaxPool2D, (0,), {}, ValueError, "kernel 0", "at least 1"),

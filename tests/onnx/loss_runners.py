@@ -1,4 +1,4 @@
-"""ONNX's operators around the loss of a classifier. What ONNX says in another way is translated; the work is xlenet's."""
+"""ONNX's operators around the loss of a classifier, in terms of xlenet's functions."""
 
 from __future__ import annotations
 

@@ -113,6 +113,15 @@ def reduced(losses: Array, samples: Samples) -> Array:
     return summed / samples.total if samples.reduction == "mean" else summed
 
 
+def check_number(operation: str, dloss: Any, reduction: str) -> None:
+    """Check that the gradient by a single loss is a single number: anything else would broadcast, and weigh samples."""
+    if getattr(dloss, "shape", ()) != ():
+        raise ValueError(
+            f"{operation}: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
+            f"the loss is already the {reduction} over the batch"
+        )
+
+
 def spread(operation: str, dloss: Any, samples: Samples, like: Array) -> Any:
     """Return the gradient by the loss of each sample, (N, 1, ...), or one number where it is the same for all.
 
@@ -129,11 +138,8 @@ def spread(operation: str, dloss: Any, samples: Samples, like: Array) -> Any:
                 "pass one number for each loss: they were not added up"
             )
         check_gradient(operation, dloss, samples.shape, like, "dloss")
-    elif getattr(dloss, "shape", ()) != ():
-        raise ValueError(
-            f"{operation}: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
-            f"the loss is already the {samples.reduction} over the batch"
-        )
+    else:
+        check_number(operation, dloss, samples.reduction)
     share, total = samples.share, samples.total
     if share is None:
         portion = dloss / total if samples.reduction == "mean" else dloss

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, batch_first, empty
+from ..functional.targets import check_number
 from ..workspace import Workspace, new
 from .cuda_launch import are_integers, are_real, launch, rounded_up, with_batch_last
 
@@ -45,11 +46,7 @@ def softmax_cross_entropy_backward(dloss: Any, cache: Any, *, work: Workspace | 
     """See `xlenet.functional.softmax_cross_entropy.backward`."""
     if not isinstance(cache, Cache):
         return NotImplemented
-    if getattr(dloss, "shape", ()) != ():
-        raise ValueError(
-            f"softmax_cross_entropy: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
-            "the loss is already the mean over the batch"
-        )
+    check_number("softmax_cross_entropy", dloss, "mean")
     if isinstance(dloss, float | int) and dloss == 1:
         return cache.dlogits
     n, k = cache.dlogits.shape

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import Array
 from ..checks import check_axes, check_floating, check_shape
-from ..functional.targets import LETTERS
+from ..functional.targets import LETTERS, check_number
 from ..workspace import Workspace
 
 
@@ -62,8 +62,9 @@ def tally(sums: Array, loss: Array, logits: Array, labels: Array) -> Any:
 
 def backward(dloss: Any, cache: Any, *, work: Workspace | None = None) -> Any:
     """See `softmax_cross_entropy.backward`."""
-    if not isinstance(cache, Cache) or getattr(dloss, "shape", ()) != ():
+    if not isinstance(cache, Cache):
         return NotImplemented
+    check_number("softmax_cross_entropy", dloss, "mean")
     probabilities, labels = cache
     n = len(labels)
     share = float(dloss) / n  # a NumPy float64 would make everything float64
