@@ -62,14 +62,14 @@ def check_gradient(operation: str, dy: Array, y_shape: tuple[int, ...], like: Ar
 
 
 def check_axis(operation: str, x: Array, axis: Any) -> int:
-    """Return which axis of `x` is meant, counted from 0; a negative one counts from the end."""
+    """Return `axis` as an int, having checked that `x` has it; a negative one counts from the end."""
     number = integer(operation, "axis", axis)
     if not -x.ndim <= number < x.ndim:
         raise ValueError(
             f"{operation}: got axis {number} for x of shape {tuple(x.shape)}; expected {-x.ndim} to {x.ndim - 1}; "
             "the last axis is -1"
         )
-    return number + x.ndim if number < 0 else number
+    return number
 
 
 def integer(operation: str, name: str, value: Any, at_least: int | None = None) -> int:

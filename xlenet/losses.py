@@ -24,23 +24,16 @@ class _Loss:
         self.weight = None if weight is None else _weights(name, weight)
         self.ignore_index = None if ignore_index is None else integer(name, "ignore_index", ignore_index)
         self.reduction = check_reduction(name, reduction)
-        self._beside: tuple[Any, Array] | None = None  # the weights as an array, and of which kind it is
+        self._beside: tuple[Any, Array] | None = None  # the weights as an array, and what it was made for
         self._cache: Any = None  # of the last forward; its first array lies where they all do
 
     def _forward(
         self, operation: ModuleType, scores: Array, labels: Array, labels_checked: bool, work: Workspace | None
     ) -> Array:
         with on_device_of(scores):
-            loss, cache = operation.forward(
-                scores,
-                labels,
-                weight=self._weight_beside(scores),
-                ignore_index=self.ignore_index,
-                reduction=self.reduction,
-                labels_checked=labels_checked,
-                work=work,
+            loss, self._cache = operation.forward(
+                scores, labels, labels_checked=labels_checked, work=work, **self._options(scores)
             )
-        self._cache = cache
         return loss
 
     def _backward(self, operation: ModuleType, dloss: Any, work: Workspace | None) -> Array:
@@ -54,14 +47,19 @@ class _Loss:
         self._cache = None  # only now: after a mistake in dloss, backward can be called again
         return gradient
 
-    def _weight_beside(self, scores: Array) -> Array | None:
+    def _options(self, scores: Array) -> dict[str, Any]:
+        """Return what forward is to be told besides: nothing as a rule, since each argument costs time on its way."""
+        if self.weight is None and self.ignore_index is None and self.reduction == "mean":
+            return {}
+        weight = None if self.weight is None else self._weight_beside(scores)
+        return {"weight": weight, "ignore_index": self.ignore_index, "reduction": self.reduction}
+
+    def _weight_beside(self, scores: Array) -> Array:
         """Return the weights where `scores` are and of their type: moved there once, and not in every step."""
-        if self.weight is None:
-            return None
-        device = getattr(scores, "device", None)
-        kind = (type(scores), getattr(device, "id", device), getattr(scores, "dtype", None))
+        xp = library_of(scores)
+        kind = (self.weight, xp, scores.device, scores.dtype)
         if self._beside is None or self._beside[0] != kind:
-            self._beside = kind, library_of(scores).astype(to_device(self.weight, like=scores), scores.dtype)
+            self._beside = kind, xp.astype(to_device(self.weight, like=scores), scores.dtype)
         return self._beside[1]
 
     def __repr__(self) -> str:

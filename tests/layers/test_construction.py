@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import oracles
 from tests.functional.messages import message
 from tests.layers.cases import Case, each_layer_with_arrays
 from tests.libraries import Lib
@@ -199,6 +200,16 @@ def test_a_kernel_and_a_stride_may_be_a_number_or_a_pair() -> None:
     assert Conv2D(1, 2, np.int64(3), (np.int32(1), 2)).kernel == (3, 3)
     assert MaxPool2D((3, 2)).stride == (3, 2)
     assert MaxPool2D(3, stride=(1, 2)).stride == (1, 2)
+
+
+def test_softmax_goes_along_its_axis(lib: Lib, rng: np.random.Generator) -> None:
+    """The last one where nothing is said."""
+    x = rng.standard_normal((3, 4, 5))
+    for axis in (None, 0, 1, -1):
+        options = {} if axis is None else {"axis": axis}
+        expected = oracles.softmax(x, -1 if axis is None else axis)
+        lib.assert_close(Softmax(**options)(lib.asarray(x)), expected)
+        lib.assert_close(LogSoftmax(**options).infer(lib.asarray(x)), np.log(expected))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 from ..backend import Array, arange, namespace_of, to_host
 from ..checks import check_axes, check_floating, check_gradient, check_shape, integer
 
-LETTERS = "(N, K) or (N, K, ...)"
-
 
 class Samples(NamedTuple):
     """How the losses of the samples become one, or stay many."""
@@ -57,7 +55,7 @@ def find_targets(
         labels_checked: True skips the check that labels are in range.
     """
     xp = check_floating(operation, **{name: scores}, weight=weight)
-    check_axes(operation, LETTERS, **{name: scores})
+    check_axes(operation, "(N, K) or (N, K, ...)", **{name: scores})
     check_reduction(operation, reduction)
     k, *rest = scores.shape[1:]
     along = (k, *[1] * len(rest))  # the classes along the second axis
