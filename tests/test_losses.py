@@ -170,7 +170,7 @@ def test_a_loss_can_be_copied_and_pickled(lib: Lib, make: Callable[..., Any]) ->
 
 @pytest.mark.parametrize("weight", [[], [1.0, -0.5], [1.0, np.nan], [np.inf], 2.0, np.array(2.0), [[1.0]], ["a"], "ab"])
 @each_loss
-def test_weights_that_are_none_are_refused(make: Callable[..., Any], weight: Any) -> None:
+def test_what_is_no_weight_for_each_class_is_refused(make: Callable[..., Any], weight: Any) -> None:
     refused = message(make.__name__, got="weight", expected="a number from 0 up for each class")  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=refused):
         make(weight)
