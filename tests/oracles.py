@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -241,3 +242,82 @@ def softmax_cross_entropy_gradient(logits: Array, labels: Array) -> Array:
         for k, e in enumerate(exps):
             dlogits[n, k] = (e / math.fsum(exps) - (k == label)) / len(labels)
     return dlogits
+
+
+def lines(shape: tuple[int, ...], axis: int) -> Iterator[tuple[int | slice, ...]]:
+    """An index for each line of numbers along `axis`."""
+    for index in np.ndindex(*(1 if i == axis % len(shape) else n for i, n in enumerate(shape))):
+        yield tuple(slice(None) if i == axis % len(shape) else j for i, j in enumerate(index))
+
+
+def softmax(x: Array, axis: int) -> Array:
+    y = np.zeros(x.shape)
+    for line in lines(x.shape, axis):
+        top = max(float(v) for v in x[line])
+        exps = [math.exp(float(v) - top) for v in x[line]]
+        y[line] = [e / math.fsum(exps) for e in exps]
+    return y
+
+
+def softmax_gradient(x: Array, dy: Array, axis: int) -> Array:
+    """By the whole Jacobian of each line: d y_i / d x_j = y_i (delta_ij - y_j)."""
+    dx, y = np.zeros(x.shape), softmax(x, axis)
+    for line in lines(x.shape, axis):
+        for j in range(len(y[line])):
+            dx[line][j] = math.fsum(
+                g * p * ((i == j) - y[line][j]) for i, (g, p) in enumerate(zip(dy[line], y[line], strict=True))
+            )
+    return dx
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    y = np.zeros(x.shape)
+    for line in lines(x.shape, axis):
+        top = max(float(v) for v in x[line])
+        total = math.fsum(math.exp(float(v) - top) for v in x[line])
+        y[line] = [float(v) - top - math.log(total) for v in x[line]]
+    return y
+
+
+def log_softmax_gradient(x: Array, dy: Array, axis: int) -> Array:
+    """By the whole Jacobian of each line: d y_i / d x_j = delta_ij - softmax_j."""
+    dx, p = np.zeros(x.shape), softmax(x, axis)
+    for line in lines(x.shape, axis):
+        for j in range(len(p[line])):
+            dx[line][j] = math.fsum(g * ((i == j) - p[line][j]) for i, g in enumerate(dy[line]))
+    return dx
+
+
+def weight_of(label: int, weight: Array | None, ignore_index: int | None) -> float:
+    """How much a sample with this label counts."""
+    if label == ignore_index:
+        return 0.0
+    return 1.0 if weight is None else float(weight[label])
+
+
+def nll_loss(
+    log_p: Array, labels: Array, weight: Array | None, ignore_index: int | None, reduction: str
+) -> float | Array:
+    """-log p of the right class by its weight, for the sample at each place: one by one, added up, or on average."""
+    losses, weights = np.zeros(labels.shape), []
+    for n, *place in np.ndindex(*labels.shape):
+        label = int(labels[n, *place])
+        weights.append(weight_of(label, weight, ignore_index))
+        if weights[-1]:
+            losses[n, *place] = -weights[-1] * log_p[n, label, *place]
+    if reduction == "none":
+        return losses
+    return math.fsum(losses.ravel()) / (math.fsum(weights) if reduction == "mean" else 1)
+
+
+def nll_loss_gradient(
+    log_p: Array, labels: Array, weight: Array | None, ignore_index: int | None, reduction: str, dloss: Any
+) -> Array:
+    gradient = np.zeros(log_p.shape)
+    total = math.fsum(weight_of(int(label), weight, ignore_index) for label in labels.ravel())
+    for n, *place in np.ndindex(*labels.shape):
+        label = int(labels[n, *place])
+        if label != ignore_index:
+            here = dloss[n, *place] if reduction == "none" else dloss / total if reduction == "mean" else dloss
+            gradient[n, label, *place] = -weight_of(label, weight, ignore_index) * here
+    return gradient

@@ -6,8 +6,8 @@ Importing this imports NumPy and nothing else, reads no environment variable and
 from . import errors, functional, losses, models, optim, schedules
 from .backend import default_namespace, namespace_of, synchronize, to_device, to_host, use_backend, use_threads
 from .functional import col2img, img2col
-from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
-from .losses import SoftmaxCrossEntropy
+from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, LogSoftmax, MaxPool2D, ReLU, Sequential, Softmax
+from .losses import NLLLoss, SoftmaxCrossEntropy
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW
 from .workspace import Workspace
@@ -24,9 +24,12 @@ __all__ = [
     "Layer",
     "LeNet5",
     "Linear",
+    "LogSoftmax",
     "MaxPool2D",
+    "NLLLoss",
     "ReLU",
     "Sequential",
+    "Softmax",
     "SoftmaxCrossEntropy",
     "Workspace",
     "col2img",

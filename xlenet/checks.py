@@ -30,10 +30,14 @@ def check_floating(operation: str, **arrays: Array | None) -> Any:
 
 
 def check_axes(operation: str, letters: str, **arrays: Array) -> None:
-    """Check that `arrays` have as many axes as `letters`, as in "(N, C) or (N, C, H, W)", and something along each."""
+    """Check that `arrays` have as many axes as `letters`, as in "(N, C) or (N, C, H, W)", and something along each.
+
+    In "(N, C) or (N, C, ...)" the dots stand for one axis or more.
+    """
     ranks = [shape.count(",") + 1 for shape in letters.split(" or ")]
     for name, array in arrays.items():
-        if array.ndim not in ranks or 0 in array.shape:
+        fits = array.ndim in ranks or ("..." in letters and array.ndim > max(ranks))
+        if not fits or 0 in array.shape:
             raise ValueError(
                 f"{operation}: got {name} of shape {tuple(array.shape)}; expected {letters}, none of them 0; "
                 "reshape it, and leave empty batches out"
@@ -46,26 +50,38 @@ def check_shape(operation: str, name: str, array: Array, shape: tuple[int, ...],
         raise ValueError(f"{operation}: got {name} of shape {tuple(array.shape)}; expected {tuple(shape)}; {why}")
 
 
-def check_gradient(operation: str, dy: Array, y_shape: tuple[int, ...], like: Array) -> Any:
+def check_gradient(operation: str, dy: Array, y_shape: tuple[int, ...], like: Array, name: str = "dy") -> Any:
     """Return the library of a gradient that comes back into `operation`, having checked its shape and type."""
     xp = namespace_of(dy, like)
-    check_shape(operation, "dy", dy, y_shape, "pass the gradient of the loss by forward's result")
+    check_shape(operation, name, dy, y_shape, "pass the gradient of the loss by forward's result")
     if dy.dtype != like.dtype:
-        raise TypeError(f"{operation}: got dy {dy.dtype}; expected {like.dtype}, the type of forward's result; cast it")
+        raise TypeError(
+            f"{operation}: got {name} {dy.dtype}; expected {like.dtype}, the type of forward's result; cast it"
+        )
     return xp
 
 
-def integer(operation: str, name: str, value: Any, at_least: int) -> int:
+def check_axis(operation: str, x: Array, axis: Any) -> int:
+    """Return `axis` as an int, having checked that `x` has it; a negative one counts from the end."""
+    number = integer(operation, "axis", axis)
+    if not -x.ndim <= number < x.ndim:
+        raise ValueError(
+            f"{operation}: got axis {number} for x of shape {tuple(x.shape)}; expected {-x.ndim} to {x.ndim - 1}; "
+            "the last axis is -1"
+        )
+    return number
+
+
+def integer(operation: str, name: str, value: Any, at_least: int | None = None) -> int:
     """Return `value` as an int, or say what was wrong with it."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(
-            f"{operation}: got {name} {value!r}; expected a whole number from {at_least} up; pass an int"
-        ) from None
-    if number < at_least:
+        wanted = "a whole number" if at_least is None else f"a whole number from {at_least} up"
+        raise TypeError(f"{operation}: got {name} {value!r}; expected {wanted}; pass an int") from None
+    if at_least is not None and number < at_least:
         raise ValueError(f"{operation}: got {name} {value!r}; expected at least {at_least}; pass a larger one")
     return number
 

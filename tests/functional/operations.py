@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.libraries import Lib
+from xlenet import to_device
 from xlenet.functional import (
     batchnorm,
     batchnorm_relu,
@@ -19,8 +20,11 @@ from xlenet.functional import (
     conv_pool,
     linear,
     linear_relu,
+    log_softmax,
     maxpool2d,
+    nll_loss,
     relu,
+    softmax,
     softmax_cross_entropy,
 )
 
@@ -35,7 +39,8 @@ class Operation:
         bare_forward: The library's function.
         bare_backward: The library's way back.
         options: What forward takes beside arrays.
-        constants: Integer arguments behind the floating ones.
+        constants: Integer arguments behind the floating ones: labels, which make a loss of an operation.
+        weights: Floating arguments that are passed by keyword and have no gradient.
         positive: Names of arguments that must be above zero.
         name_behind: How backward's errors begin, where it is another part of the operation that notices them.
     """
@@ -45,7 +50,8 @@ class Operation:
     bare_forward: Callable[..., tuple[Any, Any]]
     bare_backward: Callable[..., Any]
     options: dict[str, Any] = field(default_factory=dict)
-    constants: dict[str, list[int]] = field(default_factory=dict)
+    constants: dict[str, list[Any]] = field(default_factory=dict)
+    weights: dict[str, list[float]] = field(default_factory=dict)
     positive: tuple[str, ...] = ()
     name_behind: str = ""
 
@@ -62,6 +68,11 @@ class Operation:
             for name, parameter in inspect.signature(self.bare_backward).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
         ]
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether labels are asked for; what comes back is then called dloss and may be a plain number."""
+        return bool(self.constants)
 
     @property
     def arguments(self) -> list[str]:
@@ -83,7 +94,14 @@ class Operation:
 
     def forward(self, *arrays: Any, **more: Any) -> tuple[Any, Any]:
         """Call forward at this point, with `more` keywords."""
-        return self.bare_forward(*arrays, **(self.options | more))
+        first = (*arrays, *more.values())[0]
+        return self.bare_forward(*arrays, **(self.options | self._weights_beside(first) | more))
+
+    def _weights_beside(self, x: Any) -> dict[str, Any]:
+        if not hasattr(x, "dtype"):  # no array: there is nothing beside it
+            return {}
+        dtype = str(x.dtype).rpartition(".")[2]
+        return {name: to_device(np.array(values, dtype), like=x) for name, values in self.weights.items()}
 
     def gradients(self, dy: Any, cache: Any, **more: Any) -> list[Any]:
         """Call backward, with `more` keywords; what it returns as a list."""
@@ -104,6 +122,10 @@ _linear_relu = (linear_relu.forward, linear_relu.backward)
 _normalised = (batchnorm_relu.forward_training, batchnorm_relu.backward_training)
 _training = (batchnorm.forward_training, batchnorm.backward_training)
 _evaluation = (batchnorm.forward_evaluation, batchnorm.backward_evaluation)
+_cross_entropy = (softmax_cross_entropy.forward, softmax_cross_entropy.backward)
+_likelihood = (nll_loss.forward, nll_loss.backward)
+_places = {"labels": [[[0, -1], [2, 3]], [[1, 1], [-1, -1]], [[3, 0], [2, -1]]]}
+_some_ignored = {"ignore_index": -1}
 
 OPERATIONS = {
     "conv2d": Operation(
@@ -250,6 +272,53 @@ OPERATIONS = {
         softmax_cross_entropy.backward,
         {"labels_checked": True},
         constants={"labels": [0, 2, 2, 1]},
+    ),
+    "softmax_cross_entropy by weights": Operation(
+        "softmax_cross_entropy",
+        {"logits": (4, 3)},
+        *_cross_entropy,
+        constants={"labels": [0, 2, 2, 1]},
+        weights={"weight": [0.5, 2.0, 1.5]},
+    ),
+    "softmax_cross_entropy added up": Operation(
+        "softmax_cross_entropy",
+        {"logits": (4, 3)},
+        *_cross_entropy,
+        {"ignore_index": 2, "reduction": "sum"},
+        constants={"labels": [0, 2, 2, 1]},
+    ),
+    "softmax_cross_entropy at each place": Operation(
+        "softmax_cross_entropy", {"logits": (3, 4, 2, 2)}, *_cross_entropy, _some_ignored, constants=_places
+    ),
+    "softmax_cross_entropy at each place, one by one": Operation(
+        "softmax_cross_entropy",
+        {"logits": (3, 4, 2, 2)},
+        *_cross_entropy,
+        {**_some_ignored, "reduction": "none"},
+        constants=_places,
+        weights={"weight": [0.5, 2.0, 1.5, 0.25]},
+    ),
+    "nll_loss": Operation("nll_loss", {"log_probabilities": (4, 3)}, *_likelihood, constants={"labels": [0, 2, 2, 1]}),
+    "nll_loss at each place": Operation(
+        "nll_loss",
+        {"log_probabilities": (3, 4, 2, 2)},
+        *_likelihood,
+        _some_ignored,
+        constants=_places,
+        weights={"weight": [0.5, 2.0, 1.5, 0.25]},
+    ),
+    "nll_loss at each place, one by one": Operation(
+        "nll_loss",
+        {"log_probabilities": (3, 4, 2, 2)},
+        *_likelihood,
+        {**_some_ignored, "reduction": "none"},
+        constants=_places,
+    ),
+    "softmax": Operation("softmax", {"x": (4, 3)}, softmax.forward, softmax.backward),
+    "softmax of channels": Operation("softmax", {"x": (3, 2, 4, 5)}, softmax.forward, softmax.backward, {"axis": 1}),
+    "log_softmax": Operation("log_softmax", {"x": (4, 3)}, log_softmax.forward, log_softmax.backward),
+    "log_softmax of channels": Operation(
+        "log_softmax", {"x": (3, 2, 4, 5)}, log_softmax.forward, log_softmax.backward, {"axis": -3}
     ),
 }
 

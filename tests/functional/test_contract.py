@@ -123,7 +123,7 @@ def test_one_argument_of_another_type_is_refused(lib: Lib, rng: np.random.Genera
         op.forward(*on(lib, arrays))
 
 
-@operations_where(lambda op: op.name != "softmax_cross_entropy")
+@operations_where(lambda op: not op.is_loss)
 def test_a_dy_of_another_type_is_refused(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
     y, cache = op.forward(*on(lib, op.draw(rng, "float32")))
     dy = lib.asarray(op.draw_dy(rng, lib, y))
@@ -131,7 +131,7 @@ def test_a_dy_of_another_type_is_refused(lib: Lib, rng: np.random.Generator, op:
         op.gradients(dy, cache)
 
 
-@operations_where(lambda op: op.name != "softmax_cross_entropy")
+@operations_where(lambda op: not op.is_loss)
 def test_a_dy_of_another_shape_is_refused(lib: Lib, rng: np.random.Generator, op: Operation) -> None:
     y, cache = op.forward(*on(lib, op.draw(rng)))
     shape = tuple(int(size) for size in y.shape)
@@ -154,7 +154,7 @@ def test_arrays_of_two_libraries_are_refused(
         op.forward(*mixed)
 
 
-@operations_where(lambda op: op.name != "softmax_cross_entropy")
+@operations_where(lambda op: not op.is_loss)
 def test_a_dy_of_another_library_is_refused(
     numpy_lib: Lib, device_lib: Lib, rng: np.random.Generator, op: Operation
 ) -> None:
@@ -213,7 +213,7 @@ def test_no_operation_asks_for_a_number(rng: np.random.Generator, op: Operation,
     def refuse(self: Any, *_: Any, **__: Any) -> None:
         raise AssertionError("an operation asked the device for a number")
 
-    checked = {"labels_checked": True} if op.constants else {}
+    checked = {"labels_checked": True} if op.is_loss else {}
     y, _ = op.forward(*given, **checked)
     dy = strict.asarray(dy_of(rng, strict, y))
     for asking in (
@@ -294,7 +294,7 @@ def test_results_share_no_memory_with_anything(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@operations_where(lambda op: op.name != "softmax_cross_entropy")
+@operations_where(lambda op: not op.is_loss)
 def test_a_dy_in_any_memory_order(lib: Lib, rng: np.random.Generator, op: Operation, layout: str) -> None:
     y, cache = op.forward(*on(lib, op.draw(rng)))
     dy = op.draw_dy(rng, lib, y)
@@ -395,7 +395,7 @@ def test_a_workspace_changes_no_number(lib: Lib, rng: np.random.Generator, op: O
         work.end_step()
 
 
-@operations_where(lambda op: op.name != "softmax_cross_entropy")
+@operations_where(lambda op: not op.is_loss)
 def test_a_workspace_lends_the_same_memory_in_the_next_step(
     numpy_lib: Lib, rng: np.random.Generator, op: Operation
 ) -> None:

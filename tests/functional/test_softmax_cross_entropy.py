@@ -201,8 +201,8 @@ def test_labels_of_another_shape_are_refused(lib: Lib, shape: Any, checked: bool
         loss_of(lib, np.zeros((3, 10)), np.zeros(shape, int), labels_checked=checked)
 
 
-@pytest.mark.parametrize("shape", [(10,), (3, 10, 1), (3, 10, 1, 1)])
-def test_logits_of_another_rank_are_refused(lib: Lib, shape: Any) -> None:
+@pytest.mark.parametrize("shape", [(), (10,)])
+def test_logits_of_too_few_axes_are_refused(lib: Lib, shape: Any) -> None:
     with pytest.raises(ValueError, match=message(OPERATION, got=f"logits of shape {shape}", expected="(N, ")):
         loss_of(lib, np.zeros(shape), [0, 1, 2])
 

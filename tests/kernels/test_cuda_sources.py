@@ -12,7 +12,7 @@ import pytest
 
 from tests import oracles
 from tests.kernels.conftest import Machine
-from xlenet.functional import conv2d, conv2d_rows
+from xlenet.functional import conv2d, conv2d_rows, softmax_cross_entropy
 from xlenet.functional.windows import windows_over
 from xlenet.kernels.cuda_launch import group
 
@@ -411,6 +411,38 @@ def test_unchecked_or_odd_labels_are_left_to_the_portable_code(machine: Machine)
     assert forward(logits, machine.asarray([0, 1])) is NotImplemented
     assert forward(logits, machine.asarray([0, 1], "int32"), labels_checked=True) is NotImplemented
     assert forward(logits, machine.asarray([0, 1, 2]), labels_checked=True) is NotImplemented
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight": [1.0, 2.0, 4.0]},
+        {"ignore_index": 1},
+        {"ignore_index": 0},
+        {"reduction": "sum"},
+        {"reduction": "none"},
+    ],
+    ids=str,
+)
+def test_a_loss_that_is_no_plain_mean_is_left_to_the_portable_code(
+    machine: Machine, rng: np.random.Generator, options: dict[str, Any]
+) -> None:
+    """No option is passed over in silence: through the seam the result is that on NumPy."""
+    logits, labels = rng.standard_normal((4, 3)), np.array([0, 1, 1, 2])
+    dloss = rng.standard_normal(4) if options.get("reduction") == "none" else 2.0
+    expected, cache = softmax_cross_entropy.forward(logits, labels, **on_host(options))
+    gradient = softmax_cross_entropy.backward(dloss, cache)
+    there = {name: machine.asarray(value) if name == "weight" else value for name, value in options.items()}
+    arrays = machine.asarray(logits), machine.asarray(labels)
+    assert machine.kernels.softmax_cross_entropy_forward(*arrays, labels_checked=True, **there) is NotImplemented
+    loss, cache = softmax_cross_entropy.forward(*arrays, labels_checked=True, **there)
+    close(loss, expected, "float64")
+    back = machine.asarray(dloss) if np.ndim(dloss) else dloss
+    close(softmax_cross_entropy.backward(back, cache), gradient, "float64")
+
+
+def on_host(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.array(value) if name == "weight" else value for name, value in options.items()}
 
 
 @pytest.mark.parametrize("dtype", REALS)

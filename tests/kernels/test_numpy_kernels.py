@@ -550,6 +550,42 @@ def test_labels_that_are_unchecked_or_no_int64_are_left(labels: np.ndarray, chec
         assert numpy_kernels.softmax_cross_entropy_backward(1.0, cache) is NotImplemented
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight": np.array([1.0, 2.0, 4.0])},
+        {"ignore_index": 1},
+        {"ignore_index": -1},
+        {"ignore_index": 0},
+        {"reduction": "sum"},
+        {"reduction": "none"},
+        {"reduction": "other"},
+    ],
+    ids=str,
+)
+def test_a_loss_that_is_no_plain_mean_is_left(rng: np.random.Generator, options: dict[str, Any]) -> None:
+    """No option is passed over in silence."""
+    logits, labels = rng.standard_normal((4, 3)), np.array([0, 1, 1, 2])
+    assert numpy_kernels.softmax_cross_entropy_forward(logits, labels, labels_checked=True, **options) is NotImplemented
+    dloss = np.ones(4) if options.get("reduction") == "none" else 2.0
+    check_same_outcome(
+        there_and_back(
+            softmax_cross_entropy.forward,
+            softmax_cross_entropy.backward,
+            logits,
+            labels,
+            labels_checked=True,
+            dy=dloss,
+            **options,
+        )
+    )
+
+
+def test_labels_at_each_place_are_left(rng: np.random.Generator) -> None:
+    logits, labels = rng.standard_normal((4, 3, 2)), np.zeros((4, 2), np.int64)
+    assert numpy_kernels.softmax_cross_entropy_forward(logits, labels, labels_checked=True) is NotImplemented
+
+
 def test_a_cache_of_the_portable_function_goes_back_by_the_portable_way(rng: np.random.Generator) -> None:
     """Kernels ask the cache whose it is: it may have been made while they were off."""
     x, one = rng.standard_normal((4, 2)), np.ones(2)
@@ -679,6 +715,8 @@ HOSTILE: dict[str, Callable[[], Any]] = {
             "labels without axes": (zeros(1, 3), np.array(0), 1.0),
             "half precision": (zeros(2, 3, dtype="f2"), zeros(2, dtype=int), 1.0),
             "three axes": (zeros(2, 3, 1), zeros(2, dtype=int), 1.0),
+            "a label at each place": (np.arange(12.0).reshape(2, 3, 2), np.array([[0, 1], [2, 0]]), 1.0),
+            "one axis": (zeros(3), zeros(3, dtype=int), 1.0),
             "dloss of an axis": (zeros(2, 3), zeros(2, dtype=int), np.ones(1)),
             "dloss of two axes": (zeros(2, 2), zeros(2, dtype=int), np.ones((2, 2))),
             "dloss NumPy's": (zeros(2, 3, dtype="f4"), zeros(2, dtype=int), np.float64(0.5)),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.libraries import Lib
 from tests.networks import SMALL_SHAPE, on, small_network
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
+from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, LogSoftmax, MaxPool2D, ReLU, Sequential, Softmax
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ CASES = {
     "MaxPool2D": Case(lambda: MaxPool2D((3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True), (3, 2, 6, 7), False),
     "MaxPool2D with dilation": Case(lambda: MaxPool2D(2, 1, (0, 1), dilation=(1, 2)), (3, 2, 4, 5), False),
     "ReLU": Case(ReLU, (3, 2, 4, 5), False),
+    "Softmax": Case(Softmax, (3, 4), False),
+    "Softmax of channels": Case(lambda: Softmax(axis=1), (3, 2, 4, 5), False),
+    "LogSoftmax": Case(LogSoftmax, (3, 4), False),
+    "LogSoftmax of channels": Case(lambda: LogSoftmax(axis=-3), (3, 2, 4, 5), False),
     "Flatten": Case(Flatten, (3, 2, 4, 5), False),
     "Sequential": Case(small_network, SMALL_SHAPE),
     "Sequential of Sequentials": Case(

@@ -9,11 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import oracles
 from tests.functional.messages import message
 from tests.layers.cases import Case, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import backend_name, on, parameters, small_network
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, LeNet5, Linear, MaxPool2D, ReLU, Sequential
+from xlenet import (
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    Layer,
+    LeNet5,
+    Linear,
+    LogSoftmax,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    Softmax,
+)
 from xlenet.functional import conv2d, maxpool2d
 
 # ==== first values ====
@@ -118,7 +131,7 @@ def test_shapes_and_names_are_pytorchs() -> None:
     assert shapes(Linear(3, 4)) == {"weight": (4, 3), "bias": (4,)}
     assert shapes(Linear(3, 4, False)) == {"weight": (4, 3)}
     assert shapes(BatchNorm(3)) == dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (3,))
-    assert shapes(ReLU()) == shapes(Flatten()) == shapes(MaxPool2D(2)) == {}
+    assert shapes(ReLU()) == shapes(Flatten()) == shapes(MaxPool2D(2)) == shapes(Softmax()) == {}
 
 
 # ==== how a layer shows itself ====
@@ -147,6 +160,8 @@ def test_shapes_and_names_are_pytorchs() -> None:
         (MaxPool2D(2, dilation=3), "MaxPool2D((2, 2), stride=(2, 2), padding=0, dilation=(3, 3))"),
         (ReLU(), "ReLU()"),
         (Flatten(), "Flatten()"),
+        (Softmax(), "Softmax(axis=-1)"),
+        (LogSoftmax(axis=1), "LogSoftmax(axis=1)"),
         (Sequential(fc=Linear(2, 3), act=ReLU()), "Sequential(\n  fc: Linear(2, 3)\n  act: ReLU()\n)"),
     ],
 )
@@ -232,6 +247,16 @@ def test_a_kernel_and_a_stride_may_be_a_number_or_a_pair() -> None:
     assert MaxPool2D(3, stride=(1, 2)).stride == (1, 2)
 
 
+def test_softmax_goes_along_its_axis(lib: Lib, rng: np.random.Generator) -> None:
+    """The last one where nothing is said."""
+    x = rng.standard_normal((3, 4, 5))
+    for axis in (None, 0, 1, -1):
+        options = {} if axis is None else {"axis": axis}
+        expected = oracles.softmax(x, -1 if axis is None else axis)
+        lib.assert_close(Softmax(**options)(lib.asarray(x)), expected)
+        lib.assert_close(LogSoftmax(**options).infer(lib.asarray(x)), np.log(expected))
+
+
 @pytest.mark.parametrize(
     ("padding", "shape"),
     [
@@ -284,6 +309,8 @@ WRONG: list[tuple[Callable[..., Layer], tuple[Any, ...], dict[str, Any], type[Ex
     (Conv2D, (4, 6, 5), {"groups": 4}, ValueError, "groups 4 for 6 filters", "a divisor of 6"),
     (Conv2D, (1, 6, 5), {"lowering": "fft"}, ValueError, "lowering 'fft'", "'img2col' or 'rows'"),
     (Conv2D, (1, 6, 5), {"lowering": None}, ValueError, "lowering None", "'img2col' or 'rows'"),
+    (Softmax, (), {"axis": 1.0}, TypeError, "axis 1.0", "a whole number"),
+    (LogSoftmax, (None,), {}, TypeError, "axis None", "a whole number"),
     (Conv2D, (1, 6, 5), {"dtype": "float16"}, ValueError, "dtype 'float16'", "'float32' or 'float64'"),
     (Conv2D, (1, 6, 5), {"dtype": "int64"}, ValueError, "dtype 'int64'", "'float32' or 'float64'"),
     (MaxPool2D, (0,), {}, ValueError, "kernel 0", "at least 1"),

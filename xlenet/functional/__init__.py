@@ -14,7 +14,18 @@ arguments; arguments are never written to; the result is the caller's own unless
 A cache may refer to forward's arguments and to its result: do not overwrite them before backward has read it.
 """
 
-from . import batchnorm, conv2d, conv2d_rows, linear, maxpool2d, relu, softmax_cross_entropy
+from . import (
+    batchnorm,
+    conv2d,
+    conv2d_rows,
+    linear,
+    log_softmax,
+    maxpool2d,
+    nll_loss,
+    relu,
+    softmax,
+    softmax_cross_entropy,
+)
 from .windows import col2img, img2col
 
 __all__ = [
@@ -24,7 +35,10 @@ __all__ = [
     "conv2d_rows",
     "img2col",
     "linear",
+    "log_softmax",
     "maxpool2d",
+    "nll_loss",
     "relu",
+    "softmax",
     "softmax_cross_entropy",
 ]

@@ -10,74 +10,79 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..backend import Array, arange, namespace_of, swappable
-from ..checks import check_axes, check_floating, check_shape
-from ..workspace import Workspace
+from ..backend import Array, into, namespace_of, swappable
+from ..workspace import Workspace, out_for
+from .targets import Samples, find_targets, reduced, spread
 
 
 class Cache(NamedTuple):
     """What backward reads."""
 
-    probabilities: Array  # (N, K)
-    one_hot: Array  # (N, K), bool
+    probabilities: Array  # (N, K, ...)
+    one_hot: Array  # (N, K, ...), bool; nothing where a label is ignored
+    samples: Samples
 
 
 @swappable
 def forward(
-    logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
+    logits: Array,
+    labels: Array,
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    labels_checked: bool = False,
+    work: Workspace | None = None,
 ) -> tuple[Array, Cache]:
     """Return how badly the scores `logits` predict `labels`.
 
     Args:
-        logits: scores before softmax, (N, K), float32 or float64.
-        labels: the right classes, integers 0 ... K - 1, (N,).
+        logits: scores before softmax, (N, K) or (N, K, ...) for a label at each place, float32 or float64.
+        labels: the right classes, integers 0 ... K - 1, (N,) or (N, ...).
+        weight: how much a sample of each class counts, (K,), of the type of logits; None: all alike.
+        ignore_index: samples with this label, any integer, do not count: their loss and their gradient are 0,
+            whatever stands in their logits. None: all count.
+        reduction: "mean" over the samples, by their weights: sum of weight * loss, divided by the sum of the weights of
+            those that count; "sum" of weight * loss; or "none", which gives weight * loss of each sample.
         labels_checked: True skips the check that labels are in range, for which a GPU would have to be waited for.
-        work: as everywhere; there is nothing here that is large enough to lend.
+        work: lends memory until the step ends; None allocates.
 
     Returns:
-        The mean loss in nats, an array of no axes, and the cache for `backward`.
+        The loss in nats, an array of no axes, or of the shape of labels if reduction is "none"; and the cache for
+        `backward`. The mean over samples none of which counts is 0 / 0 = NaN, as in PyTorch (NumPy warns of it), and
+        its gradient is 0.
 
     Raises:
-        TypeError: logits are not floating, labels not integer, or the two from different libraries.
-        ValueError: shapes that do not go together, or a label out of range.
+        TypeError: logits are not floating, labels not integer, or arrays of two libraries or types.
+        ValueError: shapes that do not go together, a label out of range, or another reduction.
 
     Example:
         >>> import numpy as np
         >>> loss, cache = forward(np.array([[1e4, 0.0]]), np.array([1]))
         >>> float(loss)
         10000.0
+        >>> logits, labels = np.zeros((3, 2)), np.array([0, 1, -1])
+        >>> forward(logits, labels, weight=np.array([1.0, 2.0]), ignore_index=-1, reduction="none")[0]
+        array([0.69314718, 1.38629436, 0.        ])
+
+    References:
+        P. Blanchard, D. J. Higham, N. J. Higham, Accurately computing the log-sum-exp and softmax functions (2021),
+        https://doi.org/10.1093/imanum/draa038
     """
-    check_floating("softmax_cross_entropy", logits=logits)
-    check_axes("softmax_cross_entropy", "(N, K)", logits=logits)
-    xp = namespace_of(logits, labels)
-    n, k = logits.shape
-    labels = _checked(labels, n, k, labels_checked)
-    one_hot = labels[:, None] == arange(k, like=logits)[None, :]
-    shifted = logits - xp.max(logits, axis=1, keepdims=True)
-    exponentials = xp.exp(shifted)
-    total = xp.sum(exponentials, axis=1, keepdims=True)
+    one_hot, samples = find_targets(
+        "softmax_cross_entropy", "logits", logits, labels, weight, ignore_index, reduction, labels_checked
+    )
+    xp = namespace_of(logits)
+    if ignore_index is not None:  # whatever stands there, be it NaN
+        logits = xp.where(xp.any(one_hot, axis=1, keepdims=True), logits, xp.zeros_like(logits))
+    shifted = into(out_for(logits, work), xp.subtract, logits, xp.max(logits, axis=1, keepdims=True))
     # A sum and not a product with one_hot: 0 * -inf of a score of -inf would be NaN.
     right = xp.sum(xp.where(one_hot, shifted, xp.zeros_like(shifted)), axis=1)
-    loss = xp.mean(xp.log(total[:, 0]) - right)
-    return loss, Cache(exponentials / total, one_hot)
-
-
-def _checked(labels: Array, n: int, k: int, labels_checked: bool) -> Array:
-    """Return labels as int64: any number of classes fits into it, and any library compares it with a Python int."""
-    xp = namespace_of(labels)
-    if not xp.isdtype(labels.dtype, "integral"):
-        raise TypeError(
-            f"softmax_cross_entropy: got labels {labels.dtype}; expected integers; cast with xp.astype(labels, "
-            "xp.int64)"
-        )
-    check_shape("softmax_cross_entropy", "labels", labels, (n,), "one class number for each row of logits, not one-hot")
-    labels = xp.astype(labels, xp.int64)
-    if not labels_checked and bool(xp.any((labels < 0) | (labels >= k))):
-        low, high = int(xp.min(labels)), int(xp.max(labels))
-        raise ValueError(
-            f"softmax_cross_entropy: got labels from {low} to {high}; expected 0 to {k - 1}; K is logits.shape[1]"
-        )
-    return labels
+    exponentials = into(shifted, xp.exp, shifted)
+    total = xp.sum(exponentials, axis=1)
+    loss = reduced(xp.log(total) - right, samples)
+    exponentials /= total[:, None, ...]
+    return loss, Cache(exponentials, one_hot, samples)
 
 
 @swappable
@@ -85,12 +90,14 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
     """Return the gradient by logits; labels have none.
 
     Args:
-        dloss: gradient of whatever comes after by the loss; 1.0 if nothing comes after.
+        dloss: gradient of whatever comes after by the loss: one number (1.0 if nothing comes after), or an array of the
+            shape of labels if the reduction was "none".
         cache: what `forward` returned.
         work: as in `forward`.
 
     Returns:
-        dlogits (N, K): the batch's mean is divided by N here, and nowhere else in the network.
+        dlogits of the shape of logits: a mean over the batch is divided by N (or by the sum of the weights) here, and
+        nowhere else in the network.
 
     Example:
         >>> import numpy as np
@@ -98,13 +105,10 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
         >>> backward(1.0, cache)
         array([[ 0.5, -0.5]])
     """
-    probabilities, one_hot = cache
+    probabilities, one_hot, samples = cache
     xp = namespace_of(probabilities)
-    if getattr(dloss, "shape", ()) != ():
-        raise ValueError(
-            f"softmax_cross_entropy: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
-            "the loss is already the mean over the batch"
-        )
-    dlogits = probabilities - xp.astype(one_hot, probabilities.dtype)
-    dlogits *= dloss / probabilities.shape[0]
+    portion = spread("softmax_cross_entropy", dloss, samples, probabilities)
+    hits = xp.astype(one_hot, probabilities.dtype)
+    dlogits = into(out_for(probabilities, work), xp.subtract, probabilities, hits)
+    dlogits *= portion
     return dlogits

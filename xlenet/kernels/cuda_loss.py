@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, batch_first, empty
+from ..functional.targets import check_number
 from ..workspace import Workspace, new
 from .cuda_launch import are_integers, are_real, launch, rounded_up, with_batch_last
 
@@ -18,10 +19,21 @@ class Cache(NamedTuple):
 
 
 def softmax_cross_entropy_forward(
-    logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
+    logits: Array,
+    labels: Array,
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    labels_checked: bool = False,
+    work: Workspace | None = None,
 ) -> Any:
-    """See `xlenet.functional.softmax_cross_entropy.forward`. The gradient is made along with the loss."""
+    """See `xlenet.functional.softmax_cross_entropy.forward`, of which this does the plain mean. The gradient is made
+    along with the loss.
+    """
     if not labels_checked or type(labels) is not type(logits) or not _fit(logits, labels):
+        return NotImplemented
+    if weight is not None or ignore_index is not None or reduction != "mean":
         return NotImplemented
     n, k = logits.shape
     dlogits, loss = new((k, n), like=logits, work=work), empty((), like=logits)
@@ -34,11 +46,7 @@ def softmax_cross_entropy_backward(dloss: Any, cache: Any, *, work: Workspace | 
     """See `xlenet.functional.softmax_cross_entropy.backward`."""
     if not isinstance(cache, Cache):
         return NotImplemented
-    if getattr(dloss, "shape", ()) != ():
-        raise ValueError(
-            f"softmax_cross_entropy: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
-            "the loss is already the mean over the batch"
-        )
+    check_number("softmax_cross_entropy", dloss, "mean")
     if isinstance(dloss, float | int) and dloss == 1:
         return cache.dlogits
     n, k = cache.dlogits.shape

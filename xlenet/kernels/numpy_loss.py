@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array
-from ..checks import check_axes, check_floating, check_shape
+from ..checks import check_floating, check_shape
+from ..functional.targets import check_number
 from ..workspace import Workspace
 
 
@@ -18,12 +19,24 @@ class Cache(NamedTuple):
     labels: Array  # (N,)
 
 
-def forward(logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None) -> Any:
-    """See `softmax_cross_entropy.forward`; only for labels that have been checked."""
+def forward(
+    logits: Array,
+    labels: Array,
+    *,
+    weight: Array | None = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    labels_checked: bool = False,
+    work: Workspace | None = None,
+) -> Any:
+    """See `softmax_cross_entropy.forward`; only for a plain mean over labels that have been checked."""
     if not labels_checked or type(labels) is not np.ndarray or labels.dtype != np.int64:
         return NotImplemented
+    if weight is not None or ignore_index is not None or reduction != "mean":
+        return NotImplemented
     check_floating("softmax_cross_entropy", logits=logits)
-    check_axes("softmax_cross_entropy", "(N, K)", logits=logits)
+    if logits.ndim != 2 or 0 in logits.shape:
+        return NotImplemented
     n = logits.shape[0]
     check_shape("softmax_cross_entropy", "labels", labels, (n,), "one class number for each row of logits, not one-hot")
     scores = logits.T
@@ -48,8 +61,9 @@ def tally(sums: Array, loss: Array, logits: Array, labels: Array) -> Any:
 
 def backward(dloss: Any, cache: Any, *, work: Workspace | None = None) -> Any:
     """See `softmax_cross_entropy.backward`."""
-    if not isinstance(cache, Cache) or getattr(dloss, "shape", ()) != ():
+    if not isinstance(cache, Cache):
         return NotImplemented
+    check_number("softmax_cross_entropy", dloss, "mean")
     probabilities, labels = cache
     n = len(labels)
     share = float(dloss) / n  # a NumPy float64 would make everything float64

@@ -2,7 +2,7 @@
 needs.
 """
 
-from .activation import ReLU
+from .activation import LogSoftmax, ReLU, Softmax
 from .base import Layer
 from .conv import Conv2D
 from .linear import Linear
@@ -11,4 +11,15 @@ from .pool import MaxPool2D
 from .sequential import Sequential
 from .shape import Flatten
 
-__all__ = ["BatchNorm", "Conv2D", "Flatten", "Layer", "Linear", "MaxPool2D", "ReLU", "Sequential"]
+__all__ = [
+    "BatchNorm",
+    "Conv2D",
+    "Flatten",
+    "Layer",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2D",
+    "ReLU",
+    "Sequential",
+    "Softmax",
+]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 from ..backend import Array
-from ..functional import relu
+from ..checks import integer
+from ..functional import log_softmax, relu, softmax
 from ..workspace import Workspace
 from .base import Layer
 
@@ -22,3 +26,55 @@ class ReLU(Layer):
 
     def _backward(self, dy: Array, cache: relu.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return relu.backward(dy, cache, work=work) if need_dx else None
+
+
+class _AlongAxis(Layer):
+    """An operation along one axis."""
+
+    _operation: ModuleType
+
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self.axis = integer(type(self).__name__, "axis", axis)
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
+        y, cache = self._operation.forward(x, self.axis, work=work)
+        return y, cache
+
+    def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
+        return self._operation.backward(dy, cache, work=work) if need_dx else None
+
+    def _describe(self) -> str:
+        return f"axis={self.axis}"
+
+
+class Softmax(_AlongAxis):
+    """Make probabilities of scores, along an axis of any shape. See `xlenet.functional.softmax`.
+
+    To train, leave it out and take `xlenet.SoftmaxCrossEntropy`, which wants the scores.
+
+    Args:
+        axis: along which the classes lie; -1 is the last one.
+
+    Example:
+        >>> import numpy as np
+        >>> Softmax()(np.array([[0.0, 0.0]]))
+        array([[0.5, 0.5]])
+    """
+
+    _operation = softmax
+
+
+class LogSoftmax(_AlongAxis):
+    """Make logarithms of probabilities of scores, as `xlenet.NLLLoss` wants them. See `xlenet.functional.log_softmax`.
+
+    Args:
+        axis: along which the classes lie; -1 is the last one.
+
+    Example:
+        >>> import numpy as np
+        >>> LogSoftmax()(np.array([[0.0, 0.0]]))
+        array([[-0.69314718, -0.69314718]])
+    """
+
+    _operation = log_softmax

@@ -1,0 +1,80 @@
+"""Softmax: scores become probabilities, positive numbers that add up to 1. y_k = exp(x_k) / sum_j exp(x_j).
+
+dx = (dy - sum of dy * y) * y
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..backend import Array, into
+from ..checks import check_axes, check_axis, check_floating, check_gradient
+from ..workspace import Workspace, out_for
+
+
+class Cache(NamedTuple):
+    """What backward reads."""
+
+    y: Array
+    axis: int
+
+
+def forward(x: Array, axis: int = -1, *, work: Workspace | None = None) -> tuple[Array, Cache]:
+    """Return the probabilities that belong to the scores `x`.
+
+    To train a classifier take `softmax_cross_entropy`, which wants the scores themselves.
+
+    Args:
+        x: of any shape, float32 or float64.
+        axis: along which the classes lie; -1 is the last one.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        y of the shape of x, and the cache for `backward`. A score of minus infinity has probability 0.
+
+    Raises:
+        TypeError: x is of another type, or axis is not a whole number.
+        ValueError: x has no such axis, or no numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> forward(np.array([[0.0, 0.0], [1e4, 0.0]]))[0]
+        array([[0.5, 0.5],
+               [1. , 0. ]])
+
+    References:
+        P. Blanchard, D. J. Higham, N. J. Higham, Accurately computing the log-sum-exp and softmax functions (2021),
+        https://doi.org/10.1093/imanum/draa038
+    """
+    xp = check_floating("softmax", x=x)
+    check_axes("softmax", "(N) or (N, ...)", x=x)
+    axis = check_axis("softmax", x, axis)
+    y = into(out_for(x, work), xp.subtract, x, xp.max(x, axis=axis, keepdims=True))  # exp never overflows
+    y = into(y, xp.exp, y)
+    y /= xp.sum(y, axis=axis, keepdims=True)
+    return y, Cache(y, axis)
+
+
+def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array:
+    """Return the gradient by x.
+
+    Args:
+        dy: gradient of the loss by y, of its shape.
+        cache: what `forward` returned.
+        work: lends memory until the step ends; None allocates.
+
+    Returns:
+        dx of the shape of x.
+
+    Example:
+        >>> import numpy as np
+        >>> y, cache = forward(np.array([[0.0, 0.0]]))
+        >>> backward(np.array([[1.0, 0.0]]), cache)
+        array([[ 0.25, -0.25]])
+    """
+    y, axis = cache
+    xp = check_gradient("softmax", dy, y.shape, y)
+    products = into(out_for(dy, work), xp.multiply, dy, y)
+    dx = into(products, xp.subtract, dy, xp.sum(products, axis=axis, keepdims=True))
+    dx *= y
+    return dx
