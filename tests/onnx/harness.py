@@ -7,7 +7,6 @@ outputs are wanted) -> outputs as arrays of lib.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from typing import Any
 import numpy as np
 
 from tests.libraries import Lib, import_quietly
-from tests.onnx.runners import RUNNERS as OF_LAYERS
+from tests.onnx import loss_runners, runners
 
 Runner = Callable[[Lib, dict[str, Any], list[Any], int], list[Any]]
 
-RUNNERS: dict[str, Runner] = dict(OF_LAYERS)
-if importlib.util.find_spec("tests.onnx.loss_runners"):
-    RUNNERS |= importlib.import_module("tests.onnx.loss_runners").RUNNERS
+RUNNERS: dict[str, Runner] = runners.RUNNERS | loss_runners.RUNNERS
 
 KINDS = ("node", "pytorch-converted", "pytorch-operator")
 OF_IMAGES = ("Conv", "MaxPool", "BatchNormalization")  # whose first input is (N, C, H, W) in what is run here
