@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.data.fakes import memory_below
 from xlenet.data import parse_idx, read_idx
-from xlenet.data.idx import packed_limit, unpack
+from xlenet.data.idx import unpack
+from xlenet.data.packing import packed_limit
 from xlenet.errors import DataError, DataNotFoundError
 
 CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
