@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .backend import Array, to_host
-from .errors import DataError, MissingExtraError, shown
+from .errors import DataError, MissingExtraError, OutputError, shown
 from .files import open_regular, write_bytes_atomically
 from .layers import Layer
 from .safetensors_header import MOST_HEADER_BYTES, Entry, read_header
@@ -53,9 +53,9 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Array], about
     # One key: the order of several would differ from file to file.
     data = _safetensors().save(host, metadata={_KEY: json.dumps(about, sort_keys=True)})
     if (header := int.from_bytes(data[:8], "little")) > MOST_HEADER_BYTES:
-        raise ValueError(
-            f"save: got names and an about of {header:,} bytes; expected at most {MOST_HEADER_BYTES:,}, which can be "
-            "loaded again; leave something out of about"
+        raise OutputError(
+            f"save: got names and words about the arrays of {header:,} bytes; expected at most {MOST_HEADER_BYTES:,}, "
+            "which can be loaded again; leave something out"
         )
     write_bytes_atomically(path, data)
 

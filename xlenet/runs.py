@@ -54,7 +54,8 @@ def _is_ours(folder: Path) -> bool:
     if not any((folder / name).exists() for name in _FILES):
         return True
     try:
-        return "xlenet" in parse_json(read_at_most(folder / "config.json", _MOST_CONFIG_BYTES))["versions"]
+        config = parse_json(read_at_most(folder / "config.json", _MOST_CONFIG_BYTES))
+        return isinstance(config["versions"]["xlenet"], str)
     except (ValueError, TypeError, KeyError):  # a DataError is a ValueError
         return False
 

@@ -141,6 +141,6 @@ def _count(name: str, value: Any, at_least: int) -> int:
 
 
 def _number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    if type(value) not in (int, float) or not low <= value <= high or not abs(value) <= 1e300:
-        raise ValueError(f"{name} {shown(value)}")
-    return float(value)
+    if type(value) in (int, float) and low <= value <= high and abs(value) <= 1e300 and float(value) == value:
+        return float(value)
+    raise ValueError(f"{name} {shown(value)}")

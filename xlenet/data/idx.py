@@ -90,8 +90,8 @@ def _start_and_size(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> tupl
 def _wrong_size(came: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> DataError:
     wanted = _start_and_size(dtype, shape)[1]
     return DataError(
-        f"parse_idx: got {came} bytes after the header; expected {wanted:,} for shape {shape} of {dtype.name}; give the "
-        "whole file and nothing else"
+        f"parse_idx: got {came} bytes after the header; expected {wanted:,} for shape {shape} of {dtype.name}; give "
+        "the whole file and nothing else"
     )
 
 
