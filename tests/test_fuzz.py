@@ -99,7 +99,7 @@ def test_a_wrong_reader_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for case in range(1000):
             checkpoints.check(tmp_path / "file", *checkpoints.make(Random(f"0 {case}")))
 
-    with pytest.raises(Broken, match="F32.*by safetensors.*I32"):
+    with pytest.raises(Broken, match=r"F32.*by safetensors.*I32"):
         some_cases()
 
 
