@@ -474,7 +474,9 @@ def test_a_snapshot_that_lies_ends_the_command_in_words(
     assert call(tmp_path / "other", "--epochs", 1, "--resume", path) == 0, "as it is, it is good"
     change(about, arrays)
     save_arrays(path, arrays, about)
-    assert call(tmp_path / "third", "--epochs", 1, "--resume", path) == 4
+    before = sorted((name, name.read_bytes()) for name in out.rglob("*.*"))
+    assert call(out, "--epochs", 1, "--resume", path) == 4
+    assert sorted((name, name.read_bytes()) for name in out.rglob("*.*")) == before, "the folder stays as it was"
     (message,) = capsys.readouterr().err.splitlines()
     assert message.startswith(("error: snapshot: got ", "error: load_snapshot: got "))
     assert message.isprintable()

@@ -89,7 +89,9 @@ def _train(options: argparse.Namespace) -> int:
         train, test = _images(dataset, options)
         model = _model(dataset, options)
         config = _config(options, backend, dataset, train)
-        snapshot = _snapshot(options, config)
+        snapshot, optimizer = _snapshot(options, config), _optimizer(model, options)
+        if snapshot is not None:  # before the folder is emptied for it
+            restore(snapshot, model, optimizer)
         run = _run_folder(options, config, snapshot)
         console = Console(options.epochs * len(train), options.epochs, quiet=options.quiet)
         console.say(
@@ -102,7 +104,8 @@ def _train(options: argparse.Namespace) -> int:
         if hint := unused_gpu(options.backend):
             console.say(hint)
         with contextlib.closing(console):
-            interrupted = _learn(options, model, train, test, run, console, config, snapshot)
+            position = Position() if snapshot is None else snapshot.position
+            interrupted = _learn(options, model, optimizer, train, test, run, console, config, position)
         run.save_model(model, config["model"] | {"normalization": train.normalization._asdict()})
         if interrupted:
             done = f"{len(run.history)} of {options.epochs} epochs"
@@ -126,18 +129,15 @@ def _train(options: argparse.Namespace) -> int:
 def _learn(
     options: argparse.Namespace,
     model: LeNet5,
+    optimizer: Optimizer,
     train: Images,
     test: Images,
     run: RunFolder,
     console: Console,
     config: dict[str, Any],
-    snapshot: Snapshot | None,
+    position: Position,
 ) -> int:
     """Train, show and record each epoch; return 0, or the exit code of the signal that has ended it."""
-    optimizer, position = _optimizer(model, options), Position()
-    if snapshot is not None:
-        restore(snapshot, model, optimizer)
-        position = snapshot.position
     history, latest = list(position.history), None
 
     def finish_step(progress: Progress) -> None:
