@@ -144,7 +144,7 @@ def _killed_at_random(folder: Path, run: int, seed: int, duration: float, refere
     rng, out, kills = random.Random(f"{seed} {run}"), folder / f"random-{run}", 0
     while True:
         child = _in_a_fork(lambda: _train(out))
-        time.sleep(rng.uniform(0.0, duration / 2))  # of a whole run: most are killed more than once
+        time.sleep(rng.uniform(0.0, duration * (0.5 + 0.1 * kills)))  # most are killed more than once, none for ever
         os.kill(child, signal.SIGKILL)  # a child that has ended is still there until it is waited for
         code = _wait(child)
         if code == 0:

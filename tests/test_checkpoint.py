@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.data.fakes import memory_below
+from tests.fuzzing.checkpoints import TYPES
 from tests.libraries import Lib
 from tests.networks import lenet_in_torch, on, small_network
 from xlenet import Layer, LeNet5, Linear, errors
@@ -224,6 +227,66 @@ def test_what_is_not_there_is_told_as_such(tmp_path: Path) -> None:
         load_model(tmp_path)  # a folder
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_is_read_as_the_package_reads_it(path: Path, rng: np.random.Generator, kind: str) -> None:
+    import safetensors.numpy
+
+    array = rng.integers(0, 2, (3, 4)).astype(TYPES[kind])
+    path.write_bytes(safetensors.numpy.save({"a": array, "empty": array[:0]}))
+    state, about = load_model(path)
+    assert about == {}
+    assert_same(state, {"a": array, "empty": array[:0]})
+    for value in state.values():
+        assert value.dtype.isnative
+        assert value.flags.writeable
+
+
+def test_a_type_that_numpy_has_not_is_named(path: Path, torch: Any) -> None:
+    from safetensors.torch import save_file  # it loads torch, which not everyone has
+
+    save_file({"w": torch.ones(2, dtype=torch.bfloat16)}, path)
+    with pytest.raises(errors.DataError, match=r"'w' of type 'BF16', which is none of F64, F32, F16"):
+        load_model(path)
+
+
+def test_a_file_larger_than_allowed_is_refused_unread(path: Path) -> None:
+    whole = saved()
+    path.write_bytes(whole)
+    load_model(path, max_bytes=len(whole))
+    with pytest.raises(errors.DataError, match=rf"load_model: got .*a file of more than {len(whole) - 1} bytes"):
+        load_model(path, max_bytes=len(whole) - 1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sparse files are made otherwise on Windows")
+@pytest.mark.parametrize("length", [0, 100, 2**20, 2**40])
+def test_nothing_is_read_but_the_header_before_it_fits_the_file(path: Path, length: int) -> None:
+    with path.open("wb") as file:
+        file.write(length.to_bytes(8, "little") + b"{" + b" " * 99)
+        file.truncate(1 << 30)
+    with memory_below(4 << 20), pytest.raises(errors.DataError, match="load_model"):
+        load_model(path)
+
+
+def test_memory_is_the_files_and_little_more(path: Path) -> None:
+    save_model(path, Linear(1000, 1000, rng=0), {})
+    with memory_below(int(1.1 * path.stat().st_size)):
+        load_model(path)
+
+
+def test_what_cannot_be_loaded_again_is_not_saved(path: Path) -> None:
+    save_model(path, Linear(2, 2, rng=0), {})
+    before = path.read_bytes()
+    with pytest.raises(errors.OutputError, match=r"save: got .* of 9,\d+,\d+ bytes; expected at most 8,388,608"):
+        save_model(path, Linear(2, 2, rng=0), {"note": "n" * 9_000_000})
+    assert path.read_bytes() == before
+
+
+def test_numbers_that_are_none_may_be_said_about_a_model(path: Path) -> None:
+    """JSON has no NaN; Python writes it, and so may the user."""
+    save_model(path, Linear(2, 2, rng=0), {"loss": float("nan")})
+    assert str(load_model(path)[1]) == "{'loss': nan}"
+
+
 # ==== writing ====
 
 
@@ -246,10 +309,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_a_missing_package_is_told_with_its_cure(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_told_with_its_cure_and_not_needed_for_loading(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = saved()
     for name in ("safetensors", "safetensors.numpy"):
         monkeypatch.setitem(sys.modules, name, None)
-    for use in (lambda: save_model(path, Linear(2, 2), {}), lambda: load_model(path)):
-        with pytest.raises(errors.MissingExtraError, match=r'safetensors.*pip install "xlenet\[train\]"'):
-            use()
+    with pytest.raises(errors.MissingExtraError, match=r'safetensors.*pip install "xlenet\[train\]"'):
+        save_model(path, Linear(2, 2), {})
     assert not path.exists()
+    path.write_bytes(whole)
+    assert_same(load_model(path)[0], {"weight": np.ones((2, 3), np.float32)})

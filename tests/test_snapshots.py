@@ -19,10 +19,11 @@ from tests.networks import on
 from tests.train_on_tiny_data import tiny_dataset
 from xlenet import SGD, Adam, AdamW, BatchNorm, Flatten, Layer, Linear, ReLU, Sequential, runs, train
 from xlenet.backend import to_host
-from xlenet.checkpoint import save_arrays
+from xlenet.checkpoint import load_arrays, save_arrays
 from xlenet.data.images import Images
 from xlenet.errors import DataError, DataNotFoundError
 from xlenet.optim import Optimizer
+from xlenet.snapshot_format import check_place
 from xlenet.snapshots import Snapshot, Snapshots, load_snapshot, restore, save_snapshot
 from xlenet.training import Epoch, Position, Progress, fit
 
@@ -34,6 +35,10 @@ OPTIMIZERS: dict[str, Callable[[Layer], Optimizer]] = {
     "adamw with clip": lambda model: AdamW(model, clip=0.1),
 }
 each_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
+
+
+FIGURES = {"epoch": 1, "lr": 0.1, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5,
+           "seconds": 1.0, "images_per_second": 9.0}  # fmt: skip
 
 
 class Run:
@@ -156,6 +161,34 @@ def test_slots_of_another_optimiser_are_refused(numpy_lib: Lib, change: str) -> 
     assert run.optimizer.steps == 0
 
 
+@pytest.mark.parametrize(
+    ("array", "error", "told"),
+    [
+        (lambda a: a.astype(np.float64), ValueError, "got slots"),
+        (lambda a: a.astype(np.int32), ValueError, "got slots"),
+        (lambda a: a.astype(bool), ValueError, "got slots"),
+        (lambda a: a * np.nan, ValueError, "not finite"),
+        (lambda a: a.tolist(), TypeError, "list"),
+    ],
+)  # fmt: skip
+def test_slots_of_another_type_are_refused(numpy_lib: Lib, array: Any, error: Any, told: str) -> None:
+    """The last of two: nothing of the first has been loaded then."""
+    run = Run(numpy_lib, "adam")
+    state = {name: slot + 1.0 for name, slot in run.optimizer.state_dict().items()}
+    state["square"] = array(state["square"])
+    with pytest.raises(error, match=told):
+        run.optimizer.load_state_dict(state, 5)
+    assert run.optimizer.steps == 0
+    assert not any(slot.any() for slot in run.optimizer.slots.values())
+
+
+@pytest.mark.parametrize("steps", [-1, 1.0, True, "5"])
+def test_steps_are_counted(numpy_lib: Lib, steps: Any) -> None:
+    run = Run(numpy_lib, "sgd")
+    with pytest.raises((TypeError, ValueError), match="got steps"):
+        run.optimizer.load_state_dict(run.optimizer.state_dict(), steps)
+
+
 def test_damage_is_found(numpy_lib: Lib, tmp_path: Path) -> None:
     run, path = Run(numpy_lib, "sgd"), tmp_path / "s.safetensors"
     save_snapshot(path, run.model, run.optimizer, Position(), {"seed": 1})
@@ -175,6 +208,17 @@ def test_damage_is_found(numpy_lib: Lib, tmp_path: Path) -> None:
         {"position": {"epoch": 0}}, {"position": {"step": -1}}, {"position": {"epoch": "2"}},
         {"position": {"sums": [1.0]}}, {"position": {"sums": 5}}, {"position": {"history": [{"epoch": 1}]}},
         {"position": {"seconds": "long"}}, {"position": {"what": 1}},
+        {"steps": True}, {"steps": 1.0}, {"steps": 2**53 + 1}, {"format": True}, {"config": {"\x1b[2J": 1}},
+        {"more": 1},
+        {"position": {"epoch": True}}, {"position": {"sums": [float("nan"), 0.0, 0.0]}}, {"position": {"step": 2}},
+        {"position": {"sums": [0.0, 0.0, 1.0]}}, {"position": {"seconds": float("inf")}}, {"position": {"history": {}}},
+        {"position": {"history": [FIGURES]}}, {"position": {"epoch": 2, "history": [FIGURES | {"lr": 10**400}]}},
+        {"position": {"epoch": 2, "history": [FIGURES | {"test_accuracy": 1.5}]}},
+        {"position": {"epoch": 2, "history": [FIGURES | {"train_loss": float("nan")}]}},
+        {"position": {"epoch": 2, "history": [FIGURES | {"seconds": -1.0}]}},
+        {"position": {"epoch": 2, "history": [FIGURES | {"seconds": None}]}},
+        {"position": {"epoch": 2, "history": [FIGURES | {"epoch": 2}]}},
+        {"position": {"epoch": 4, "history": [FIGURES, FIGURES | {"epoch": 3}]}},
     ],
     ids=str,
 )  # fmt: skip
@@ -192,6 +236,84 @@ def test_the_arrays_of_another_network_are_refused(numpy_lib: Lib) -> None:
     for arrays in ({}, {"fc1.weight": np.zeros(3)}, run.model.state_dict()):
         with pytest.raises(DataError, match=r"^snapshot: "):
             restore(Snapshot(arrays, {}, 0, Position(), {}), run.model, run.optimizer)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "missing"}, {"optimizer": np.float64}, {"optimizer": "longer"},
+        {"model": np.float64}, {"model": np.int32}, {"model": bool},
+        {"optimizer": "infinite"}, {"model": "infinite"}, {"steps": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_all_of_a_snapshot_is_put_back_or_nothing(lib: Lib, change: dict[str, Any]) -> None:
+    """Whatever is wrong, and in whichever half: the model, too, stays as it is."""
+    run, other = Run(lib, "adam"), Run(lib, "adam", seed=5)
+    parts = {"model": other.model.state_dict(), "optimizer": other.optimizer.state_dict()}
+    arrays = {part: {name: np.array(to_host(a)) + 1 for name, a in state.items()} for part, state in parts.items()}
+    for part, what in change.items():
+        if part == "steps":
+            continue
+        name = list(arrays[part])[-1]
+        array = arrays[part].pop(name)
+        if what == "longer":
+            arrays[part][name] = np.append(array, array)
+        elif what == "infinite":
+            arrays[part][name] = array * np.inf
+        elif what != "missing":
+            arrays[part][name] = array.astype(what)
+    before = run.arrays()
+    with pytest.raises(DataError, match=r"^snapshot: .*; expected .*; .*\w"):
+        restore(
+            Snapshot(**arrays, steps=change.get("steps", 3), position=Position(), config={}), run.model, run.optimizer
+        )
+    assert run.optimizer.steps == 0
+    for now, then in zip(run.arrays(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("array", [np.array([1.0, np.nan]), np.array([np.inf], np.float16)])
+def test_a_run_is_finite(tmp_path: Path, array: np.ndarray) -> None:
+    path, about = tmp_path / "s.safetensors", {"format": 1, "steps": 1, "position": {}, "config": {}}
+    save_arrays(path, {"model.weight": array}, about)
+    with pytest.raises(DataError, match=r"'model.weight' with numbers that are not finite"):
+        load_snapshot(path)
+    save_arrays(path, {"code": np.zeros(1)}, about)
+    with pytest.raises(DataError, match=r"an array 'code'"):
+        load_snapshot(path)
+
+
+def test_without_a_test_set_the_figures_are_none_and_the_snapshot_loads(numpy_lib: Lib, tmp_path: Path) -> None:
+    run, path, done = Run(numpy_lib, "sgd"), tmp_path / "s", list[Epoch]()
+    fit(run.model, run.optimizer, run.train, epochs=1, batch_size=BATCH, lr=0.1, on_epoch=done.append)
+    save_snapshot(path, run.model, run.optimizer, Position(2, history=tuple(done)), {})
+    assert str(load_snapshot(path).position.history) == str(tuple(done))
+    assert np.isnan(done[0].test_loss)
+
+
+@pytest.mark.parametrize(
+    ("position", "steps"),
+    [
+        (Position(4), 14),
+        (Position(4, 1, (0.0, 0.0, 1.0)), 16),
+        (Position(5), 20),
+        (Position(2, 6), 11),
+        (Position(2), 0),
+    ],
+)
+def test_a_place_that_no_run_comes_through_is_refused(position: Position, steps: int) -> None:
+    """Of three epochs of five steps."""
+    history = tuple(Epoch(number, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0, 9.0) for number in range(1, position.epoch))
+    with pytest.raises(
+        DataError, match=r"^snapshot: got epoch .* steps in all; expected a place in 3 epochs of 5 steps"
+    ):
+        check_place(position._replace(history=history), steps, 3, 5)
+    for epoch, step in ((1, 0), (1, 5), (3, 4), (4, 0)):
+        right = Position(epoch, step, history=history[:1] * (epoch - 1) or (history * 3)[: epoch - 1])
+        check_place(right, 5 * (epoch - 1) + step, 3, 5)
+        with pytest.raises(DataError, match=r"got figures of \d epochs in epoch \d"):
+            check_place(right._replace(history=(*right.history, *history[:1])), 5 * (epoch - 1) + step, 3, 5)
 
 
 def test_the_newest_few_are_kept_and_the_newest_whole_one_is_found(numpy_lib: Lib, tmp_path: Path) -> None:
@@ -327,6 +449,47 @@ def test_a_damaged_file_is_an_error_and_changes_nothing(tmp_path: Path, capsys: 
     assert sorted(path.name for path in out.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about, arrays: about.update(steps=9),
+        lambda about, arrays: about["position"].update(epoch=7),
+        lambda about, arrays: about["position"].update(history=[]),
+        lambda about, arrays: about["position"].update(step=3, sums=[1.0, 1.0, 3.0]),
+        lambda about, arrays: arrays.update({"model.fc5.bias": np.full(10, np.nan, np.float32)}),
+        lambda about, arrays: arrays.update({"model.fc5.bias": np.zeros(10)}),
+        lambda about, arrays: arrays.update({"optimizer.velocity": np.zeros(7, np.float32)}),
+        lambda about, arrays: arrays.update({"optimizer.mean": arrays.pop("optimizer.velocity")}),
+        lambda about, arrays: arrays.update({"\x1b[2J": np.zeros(7)}),
+    ],
+)
+@pytest.mark.usefixtures("tiny")
+def test_a_snapshot_that_lies_ends_the_command_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any
+) -> None:
+    out, path = tmp_path / "run", tmp_path / "lies.safetensors"
+    assert call(out, "--epochs", 1) == 0
+    arrays, about = load_arrays(Snapshots(out / "snapshots").files()[0])
+    save_arrays(path, arrays, about)
+    assert call(tmp_path / "other", "--epochs", 1, "--resume", path) == 0, "as it is, it is good"
+    change(about, arrays)
+    save_arrays(path, arrays, about)
+    before = sorted((name, name.read_bytes()) for name in out.rglob("*.*"))
+    assert call(out, "--epochs", 1, "--resume", path) == 4
+    assert sorted((name, name.read_bytes()) for name in out.rglob("*.*")) == before, "the folder stays as it was"
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(("error: snapshot: got ", "error: load_snapshot: got "))
+    assert message.isprintable()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes among its files")
+@pytest.mark.usefixtures("tiny")
+def test_a_pipe_is_no_snapshot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert call(tmp_path / "run", "--epochs", 1, "--resume", tmp_path / "pipe") == 4
+    assert "a pipe or a device; expected a file" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("tiny")
 def test_a_new_run_in_the_folder_leaves_no_snapshot_of_the_old_one(tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -343,4 +506,4 @@ def test_faults_and_kills_lose_nothing() -> None:
         cwd=ROOT, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "kill: 8 places, 8 of them reached" in done.stdout
+    assert "kill: 9 places, 9 of them reached" in done.stdout

@@ -722,6 +722,27 @@ def test_a_folder_taken_over_by_another_run_is_left_to_it(out: Path) -> None:
     assert len(lines(out)) == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes among its files")
+@pytest.mark.parametrize("what", ["a pipe", "two megabytes", "a folder"])
+def test_a_folder_whose_configuration_is_no_runs_is_left_alone(out: Path, what: str) -> None:
+    config, sound = out / "config.json", b'{"versions": {"xlenet": "1"}}'
+    out.mkdir()
+    (out / "model.safetensors").write_bytes(b"somebody's")
+    if what == "a pipe":
+        os.mkfifo(config)
+    elif what == "a folder":
+        config.mkdir()
+    else:
+        config.write_bytes(sound + b" " * 2_000_000)
+    with pytest.raises(OutputError, match=r"that no run of xlenet has left; expected"):
+        runs.RunFolder(out, {"seed": 0})
+    assert (out / "model.safetensors").read_bytes() == b"somebody's"
+    if what == "two megabytes":
+        config.write_bytes(sound)
+        runs.RunFolder(out, {"seed": 0})
+        assert not (out / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize("option", ["--out", "--data-dir", "--backend"])
 def test_2_for_an_empty_text(tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert quick(out, option, "") == 2

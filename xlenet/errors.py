@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
+
+_SHOWN = 80  # characters
+
 
 class XlenetError(Exception):
     """Anything that xlenet itself gives up on. `exit_code` is what a command line ends with."""
@@ -57,3 +61,18 @@ class NotFiniteError(DivergedError):
             f"{type(who).__name__}: got numbers in its {what} that are not finite; expected finite ones; "
             "look at what goes in, and try a smaller learning rate"
         )
+
+
+def shown(value: object) -> str:
+    r"""Return `repr(value)`, cut to a line: for what a file says, which may be megabytes long, nested a thousand deep,
+    or an instruction to the terminal.
+
+    Example:
+        >>> shown("a" * 1000), shown("\x1b[2J")
+        ("'aaaaaaaaaaaaaa...aaaaaaaaaaaaaaa'", "'\\x1b[2J'")
+    """
+    return _short.repr(value)[:_SHOWN]
+
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 3, 35, 35

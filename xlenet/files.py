@@ -1,4 +1,6 @@
-"""Writing a file so that a reader sees the old content or the new one, never a piece of it."""
+"""Writing a file so that a reader sees the old content or the new one, never a piece of it; and reading one that
+anybody may have made.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,12 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from .errors import OutputError
+from .errors import DataError, DataNotFoundError, OutputError
 
 # What a file system answers that has no way to flush a folder; any other answer means that data may be lost.
 _CANNOT_FLUSH_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
@@ -84,3 +89,81 @@ def _flush_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_FLUSH_FOLDERS:
             raise
+
+
+# ==== reading ====
+
+
+@contextlib.contextmanager
+def open_regular(
+    path: str | os.PathLike[str], max_bytes: int, operation: str = "read"
+) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file for reading, and say how many bytes it has; nothing has been read then.
+
+    What is asked of the file is asked of the open one: it does not matter who exchanges the name meanwhile. Errors of
+    the system while it is open are told as those of `path`, too.
+
+    Args:
+        path: the file.
+        max_bytes: size beyond which it is refused.
+        operation: whose errors they are.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        DataError: it cannot be read, is larger, or is a folder, a pipe or a device, which might never end.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(
+                    f"{operation}: got {str(path)!r}, a pipe or a device; expected a file; give one that has an end"
+                )
+            if status.st_size > max_bytes:
+                raise DataError(
+                    f"{operation}: got {str(path)!r}, a file of more than {max_bytes:,} bytes; expected at most that; "
+                    "give the right file"
+                )
+            yield file, status.st_size
+    except FileNotFoundError as error:
+        raise DataNotFoundError(
+            f"{operation}: got {str(path)!r}, which does not exist; expected a readable file; check the path"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{operation}: got {str(path)!r} ({error.strerror or error}); expected a file that can be read; check path "
+            "and rights"
+        ) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe would wait for somebody to write to it. (Windows has neither the pipes nor the flag.)"""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_at_most(path: str | os.PathLike[str], max_bytes: int, operation: str = "read") -> bytes:
+    """Return the content of the file `path`.
+
+    Args:
+        path: the file.
+        max_bytes: size beyond which it is refused, unread.
+        operation: whose errors they are.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        DataError: as from `open_regular`, or its size changes while it is read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read_at_most(write_bytes_atomically(Path(folder) / "note.txt", b"kept"), max_bytes=4)
+        b'kept'
+    """
+    with open_regular(path, max_bytes, operation) as (file, size):
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise DataError(
+            f"{operation}: got {str(path)!r}, whose size changes while it is read; expected a file that nobody is "
+            "writing to; wait for it to be whole"
+        )
+    return data

@@ -19,11 +19,13 @@ from .backend import (
     on_device_of,
     put,
     read,
+    read_numbers,
     swappable,
     to_device,
     zeros,
 )
-from .errors import NotFiniteError
+from .checks import integer
+from .errors import NotFiniteError, shown
 from .layers import Layer
 
 
@@ -146,18 +148,25 @@ class Optimizer:
             steps: how many steps the other one had done.
 
         Raises:
-            ValueError: a slot is missing, unknown or of another length; nothing has been changed then.
+            ValueError: a slot is missing, unknown, of another length or type, or with a number that is not finite.
+            TypeError: a slot is no array, or `steps` no whole number. Nothing has been changed then, in both cases.
         """
-        mine = {name: tuple(slot.shape) for name, slot in self.slots.items()}
-        given = {name: tuple(slot.shape) for name, slot in state.items()}
+        operation = type(self).__name__
+        steps = integer(operation, "steps", steps, 0)
+        arrays = {name: read(slot) for name, slot in state.items()}
+        mine, given = _lengths_and_types(self.slots), _lengths_and_types(arrays)
         if mine != given:
             raise ValueError(
-                f"{type(self).__name__}: got slots {given}; expected {mine}; load what an optimiser of the same kind "
-                "has saved for the same model"
+                f"{operation}: got slots {shown(given)}; expected {mine}; load what an optimiser of the same kind has "
+                "saved for the same model"
             )
+        ready = {
+            name: to_device(read_numbers(operation, name, array, str(array.dtype)), like=self.slots[name])
+            for name, array in arrays.items()
+        }
         for name, slot in self.slots.items():
             with on_device_of(slot):
-                slot[...] = to_device(read(state[name]), like=slot)
+                slot[...] = ready[name]
         self.steps = steps
 
     def _update(self, gradient: Array, scalars: Any) -> None:
@@ -167,6 +176,10 @@ class Optimizer:
     def _add_slot(self, name: str) -> Array:
         self.slots[name] = zeros(self.params.shape, like=self.params)
         return self.slots[name]
+
+
+def _lengths_and_types(slots: Mapping[str, Array]) -> dict[str, tuple[Any, ...]]:
+    return {name: (*slot.shape, str(slot.dtype).rpartition(".")[2]) for name, slot in slots.items()}
 
 
 def _move_into_vector(places: list[tuple[dict[str, Array], str]]) -> Array:

@@ -12,16 +12,18 @@ from typing import Any
 
 from .backend import Array
 from .checkpoint import save_arrays, save_model
-from .errors import OutputError
-from .files import remove_leftovers, write_bytes_atomically
+from .errors import DataError, OutputError
+from .files import read_at_most, remove_leftovers, write_bytes_atomically
 from .layers import Layer
 from .metrics import confusion_matrix
 from .plotting import plot_confusion, plot_curves
 from .snapshots import Snapshots
+from .strictjson import parse_json
 from .training import Epoch
 
 _BEST = "best.safetensors"
 _FILES = ("config.json", "metrics.jsonl", "model.safetensors", _BEST, "curves.png", "confusion.png")
+_MOST_CONFIG_BYTES = 1 << 20  # a thousand times what a run writes
 
 
 def new_run_folder() -> Path:
@@ -54,8 +56,9 @@ def _is_ours(folder: Path) -> bool:
     if not any((folder / name).exists() for name in _FILES):
         return True
     try:
-        return "xlenet" in json.loads((folder / "config.json").read_bytes())["versions"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        config = parse_json(read_at_most(folder / "config.json", _MOST_CONFIG_BYTES))
+        return isinstance(config["versions"]["xlenet"], str)
+    except (ValueError, TypeError, KeyError):  # a DataError is a ValueError
         return False
 
 
@@ -115,9 +118,9 @@ class RunFolder:
     def _check_still_ours(self) -> None:
         """Another run that began in the same folder has put its own configuration there."""
         try:
-            taken = (self.path / "config.json").read_bytes() != self._config
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+            taken = read_at_most(self.path / "config.json", len(self._config)) != self._config
+        except DataError:  # gone, longer, or no file at all
+            taken = True
         if taken:
             raise OutputError(
                 f"run folder: got {str(self.path)!r}, which another run has taken over meanwhile; expected it to be "

@@ -12,17 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .backend import Array
 from .checkpoint import load_arrays, save_arrays
-from .checks import integer
-from .errors import DataError, OutputError
+from .errors import DataError, OutputError, shown
 from .files import remove_leftovers
 from .layers import Layer
 from .optim import Optimizer
-from .training import Epoch, Position
+from .snapshot_format import About, read_about, write_about
+from .training import Position
 
-_FORMAT = 1
-_MODEL, _OPTIMIZER, _BEST = "model.", "optimizer.", "best."
+_MODEL, _OPTIMIZER, _BEST = _GROUPS = "model.", "optimizer.", "best."
 
 
 class Snapshot(NamedTuple):
@@ -70,14 +71,7 @@ def save_snapshot(
     arrays = {_MODEL + name: array for name, array in model.state_dict().items()}
     arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
     arrays |= {_BEST + name: array for name, array in (best or {}).items()}
-    history = [epoch.record() for epoch in position.history]
-    about = {
-        "format": _FORMAT,
-        "steps": optimizer.steps,
-        "position": position._asdict() | {"history": history},
-        "config": config,
-    }
-    save_arrays(path, arrays, about)
+    save_arrays(path, arrays, write_about(About(optimizer.steps, position, config)))
 
 
 def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
@@ -85,38 +79,26 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
 
     Raises:
         DataNotFoundError: there is no such file.
-        DataError: it is damaged, or something else.
+        DataError: it is damaged, or something else, or says what cannot be: a run's numbers are finite.
     """
-    arrays, about = load_arrays(path)
+    arrays, given = load_arrays(path)
     try:
-        if about["format"] != _FORMAT:
-            raise ValueError(f"format {about['format']!r}")
-        snapshot = Snapshot(
-            _under(_MODEL, arrays),
-            _under(_OPTIMIZER, arrays),
-            integer("load_snapshot", "steps", about["steps"], 0),
-            _position(about["position"]),
-            dict(about["config"]),
-            _under(_BEST, arrays) or None,
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        about = read_about(given)
+        _check_arrays(arrays)
+    except ValueError as error:
         raise DataError(
-            f"load_snapshot: got {os.fspath(path)!r} ({type(error).__name__}: {error}); expected a snapshot of a "
-            "training run, of this version of xlenet; give one from a run's folder snapshots"
+            f"load_snapshot: got {os.fspath(path)!r} ({error}); expected a snapshot of a training run, of this version "
+            "of xlenet; give one from a run's folder snapshots"
         ) from error
-    return snapshot
+    return Snapshot(_under(_MODEL, arrays), _under(_OPTIMIZER, arrays), *about, _under(_BEST, arrays) or None)
 
 
-def _position(given: Any) -> Position:
-    found: Any = Position(**given)  # of whatever types
-    loss, right, finite = map(float, found.sums)
-    return Position(
-        integer("load_snapshot", "epoch", found.epoch, 1),
-        integer("load_snapshot", "step", found.step, 0),
-        (loss, right, finite),
-        float(found.seconds),
-        tuple(Epoch(**epoch) for epoch in found.history),
-    )
+def _check_arrays(arrays: dict[str, Any]) -> None:
+    for name, array in arrays.items():
+        if not name.startswith(_GROUPS):
+            raise ValueError(f"an array {shown(name)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{shown(name)} with numbers that are not finite")
 
 
 def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -129,11 +111,35 @@ def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
     Raises:
         DataError: they are not those of such a model, or of such an optimiser.
     """
+    _check_fit("model", model.state_dict(), snapshot.model)
+    if snapshot.best is not None:
+        _check_fit("best model", model.state_dict(), snapshot.best)
+    _check_fit("optimizer", optimizer.state_dict(), snapshot.optimizer)
     try:
-        model.load_state_dict(snapshot.model)
         optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)
+        model.load_state_dict(snapshot.model)
     except ValueError as error:
         raise DataError(f"snapshot: {error}") from error
+
+
+def _check_fit(what: str, mine: dict[str, Any], given: dict[str, Any]) -> None:
+    """Compare names, types and shapes, of which one that differs is enough to say; all numbers must be finite."""
+    wanted, came = _kinds(mine), _kinds(given)
+    for name in sorted(wanted.keys() | came.keys()):
+        if wanted.get(name) != came.get(name):
+            raise DataError(
+                f"snapshot: got {came.get(name, 'nothing')} as {shown(name)} of the {what}; expected "
+                f"{wanted.get(name, 'nothing')}; give a snapshot of this model and this kind of optimiser"
+            )
+        if not np.isfinite(given[name]).all():
+            raise DataError(
+                f"snapshot: got {name!r} of the {what} with numbers that are not finite; expected a run that has not "
+                "diverged; give an earlier one"
+            )
+
+
+def _kinds(arrays: dict[str, Any]) -> dict[str, str]:
+    return {name: f"{str(a.dtype).rpartition('.')[2]} {tuple(a.shape)}" for name, a in arrays.items()}
 
 
 def _name(steps: int) -> str:

@@ -17,11 +17,12 @@ from . import __version__
 from .backend import debugging, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, load
-from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError
+from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
 from .options import training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
+from .snapshot_format import check_place
 from .snapshots import Snapshot, Snapshots, load_snapshot, restore
 from .training import Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
 
@@ -242,9 +243,11 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot |
             mine, theirs = here.get(name), snapshot.config.get(name)
             if mine != theirs:
                 raise UsageError(
-                    f"--resume: got {name} {mine!r}, and the snapshot has {theirs!r}; expected the same run; give it "
-                    "the options it began with"
+                    f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
+                    "it the options it began with"
                 )
+        steps = -(-config["train_size"] // options.batch_size)
+        check_place(snapshot.position, snapshot.steps, options.epochs, steps)
     return snapshot
 
 

@@ -1,7 +1,9 @@
 """IDX files: what is right is read, what is not is a DataError, whatever the bytes."""
 
 import gzip
+import os
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.data.fakes import memory_below
 from xlenet.data import parse_idx, read_idx
-from xlenet.data.idx import packed_limit, unpack
+from xlenet.data.idx import unpack
+from xlenet.data.packing import PIECE, packed_limit, unpacked
 from xlenet.errors import DataError, DataNotFoundError
 
 CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
@@ -184,6 +187,69 @@ def test_a_bomb_stops_at_the_limit():
     assert len(bomb) < 500_000
     with memory_below(1_000_000), pytest.raises(DataError, match="compressed data of more than 100,000 bytes"):
         unpack(bomb, 100_000)
+
+
+def test_a_file_that_claims_little_is_not_unpacked_further(tmp_path):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(GOOD + bytes(50_000_000), 1))
+    with memory_below(1_500_000), pytest.raises(DataError, match="got more bytes after the header; expected 6"):
+        read_idx(path)
+
+
+def test_a_packed_file_that_claims_more_than_it_can_hold_is_not_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "claims.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\1" + HUGE[:1] + b"\0\0\0" + bytes(1_000_000)))
+    with pytest.raises(
+        DataError, match=r"got a .gz file that can hold 1,\d+,\d+ bytes after the header; expected 2,147"
+    ):
+        read_idx(path, max_bytes=1 << 40)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sparse files are made otherwise on Windows")
+def test_a_plain_file_of_another_size_than_it_claims_is_not_read(tmp_path):
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.write(GOOD)
+        file.truncate(1 << 30)
+    with (
+        memory_below(1_000_000),
+        pytest.raises(DataError, match=r"got 1,073,741,812 bytes after the header; expected 6 "),
+    ):
+        read_idx(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes and devices among its files")
+def test_a_pipe_or_a_device_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(DataError, match=r"read_idx: got .*a pipe or a device; expected a file"):
+            read_idx(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 20_000_000,  # a name without an end
+        gzip.compress(b"") * 200_000,
+        gzip.compress(GOOD) + gzip.compress(b"") * 200_000,
+    ],
+    ids=["a long name", "empty members", "empty members behind"],
+)
+def test_a_packed_file_that_makes_others_wait_is_refused_soon(tmp_path, data):
+    """Python's own gzip reads such a name byte by byte, and members without end."""
+    (tmp_path / "slow.gz").write_bytes(data)
+    began = time.process_time()
+    with pytest.raises(DataError, match="damaged gzip data"):
+        read_idx(tmp_path / "slow.gz")
+    assert time.process_time() - began < 1.0
+
+
+@given(st.lists(st.binary(max_size=200_000), min_size=1, max_size=4), st.integers(1, 70_000), st.integers(0, 9))
+def test_unpacking_is_what_gzip_says_however_it_comes_in_pieces(parts, size, level):
+    packed = b"".join(gzip.compress(part, level) for part in parts)
+    pieces = list(unpacked(packed[start : start + size] for start in range(0, len(packed), size)))
+    assert b"".join(pieces) == b"".join(parts)
+    assert max(map(len, pieces), default=0) <= PIECE
 
 
 def test_what_cannot_be_compressed_fits_the_limit_for_packed_files():

@@ -183,6 +183,40 @@ def test_a_list_among_arrays_changes_nothing_either(lib: Lib) -> None:
     assert_same_state(lib, layer, before)
 
 
+@pytest.mark.parametrize(
+    "bias",
+    [np.zeros(2, bool), np.zeros(2, complex), np.array(["1", "2"]), np.array([1.0, 2.0], object), np.zeros(2, "M8[s]")],
+    ids=lambda array: str(array.dtype),
+)
+def test_what_is_no_real_number_is_not_cast(lib: Lib, bias: np.ndarray) -> None:
+    with on(lib):
+        layer = Linear(2, 2, dtype="float64")
+    before = host_state(lib, layer)
+    with pytest.raises(TypeError, match=r"^load_state_dict: got bias of type .*; expected real numbers; \w"):
+        layer.load_state_dict({"weight": np.ones((2, 2)), "bias": bias})
+    assert_same_state(lib, layer, before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_number_that_is_not_finite_is_not_loaded(lib: Lib, value: float) -> None:
+    """The last one only becomes so as a float32."""
+    with on(lib):
+        layer = Linear(2, 2)
+    before = host_state(lib, layer)
+    with pytest.raises(ValueError, match=r"^load_state_dict: got bias with numbers that are not finite as float32; "):
+        layer.load_state_dict({"weight": np.ones((2, 2)), "bias": np.array([1.0, value])})
+    assert_same_state(lib, layer, before)
+
+
+def test_unknown_names_are_told_in_a_line(numpy_lib: Lib) -> None:
+    layer = Linear(2, 2)
+    state = layer.state_dict() | {f"\x1b[2J{k}" + "a" * 1000: np.zeros(1) for k in range(1000)}
+    with pytest.raises(ValueError, match="with unknown") as caught:
+        layer.load_state_dict(state)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
 def test_the_state_of_a_pytorch_module_is_loaded_as_it_is(lib: Lib, torch: Any) -> None:
     with on(lib):
         layer = Linear(3, 2, dtype="float64")

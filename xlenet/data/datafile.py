@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ..backend import Array
 from ..errors import DataError
-from .idx import is_packed, packed_limit, parse_idx, unpack
+from .idx import parse_idx, unpack
+from .packing import is_packed, packed_limit
 
 
 class DataFile(NamedTuple):

@@ -1,29 +1,30 @@
 """Reading IDX, the file format of MNIST: a short header, then one array in big-endian order.
 
 Nothing that a file says about itself is believed before the bytes are there: the sizes in the header are compared with
-what follows it, and a .gz file is never unpacked beyond a limit that the caller sets.
+the size of the file before anything is read or unpacked, and a .gz file is never unpacked beyond what its own header
+claims, nor beyond a limit that the caller sets.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
 import os
 import struct
 import sys
-import zlib
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 
 from ..backend import Array
 from ..errors import DataError, DataNotFoundError
+from ..files import open_regular
+from .packing import MOST_EXPANSION, PIECE, is_packed, packed_limit, unpacked
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 64  # of a NumPy array
-_GZIP_MAGIC = b"\x1f\x8b"
-_PIECE = 1 << 20  # bytes unpacked at a time, so that memory follows what is there and not what is claimed
+_LONGEST_HEADER = 4 + 4 * _MOST_DIMENSIONS
 
 
 def parse_idx(data: bytes | bytearray) -> Array:
@@ -49,12 +50,9 @@ def parse_idx(data: bytes | bytearray) -> Array:
         array([[7, 8, 9]], dtype=uint8)
     """
     dtype, shape = _parse_header(data)
-    start, wanted = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+    start, wanted = _start_and_size(dtype, shape)
     if len(data) - start != wanted:
-        raise DataError(
-            f"parse_idx: got {len(data) - start:,} bytes after the header; expected {wanted:,} for shape {shape} "
-            f"of {dtype.name}; give the whole file and nothing else"
-        )
+        raise _wrong_size(f"{len(data) - start:,}", dtype, shape)
     array = np.frombuffer(data, dtype, count=math.prod(shape), offset=start).reshape(shape)
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
@@ -84,6 +82,19 @@ def _parse_header(data: bytes | bytearray) -> tuple[np.dtype[np.generic], tuple[
     return dtype, shape
 
 
+def _start_and_size(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many bytes the header has, and how many have to follow it."""
+    return 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+
+
+def _wrong_size(came: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> DataError:
+    wanted = _start_and_size(dtype, shape)[1]
+    return DataError(
+        f"parse_idx: got {came} bytes after the header; expected {wanted:,} for shape {shape} of {dtype.name}; give "
+        "the whole file and nothing else"
+    )
+
+
 def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array:
     """Return the array in the IDX file `path`, plain or gzip-compressed (told by its content, not by its name).
 
@@ -99,7 +110,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array
         DataError: the file cannot be read, is larger than `max_bytes`, or is no whole IDX file.
 
     Example:
-        >>> import tempfile
+        >>> import gzip, tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "labels.gz"
         ...     _ = path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])))
@@ -107,35 +119,38 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array
         array([7, 9], dtype=uint8)
     """
     try:
-        return parse_idx(unpack(read_at_most(path, packed_limit(max_bytes)), max_bytes))
+        with open_regular(path, packed_limit(max_bytes)) as (file, size):
+            return parse_idx(_read_as_claimed(file, size, max_bytes))
     except DataNotFoundError:
         raise
     except DataError as error:
         raise DataError(f"read_idx: got {str(path)!r}, which cannot be used: {error}") from error
 
 
-def read_at_most(path: str | os.PathLike[str], limit: int) -> bytes:
-    """Return the content of the file `path`.
-
-    Args:
-        path: the file.
-        limit: size in bytes beyond which it is refused; not more than one byte beyond is read.
-
-    Raises:
-        DataNotFoundError: there is no such file.
-        DataError: it cannot be read, or is larger.
+def _read_as_claimed(file: BinaryIO, size: int, max_bytes: int) -> bytearray:
+    """Return the content of an IDX file of `size` bytes, packed or not, having read little more than what the header
+    says.
     """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
-    except FileNotFoundError as error:
-        raise DataNotFoundError(
-            f"read: got {str(path)!r}, which does not exist; expected a file; check the path"
-        ) from error
-    except OSError as error:
-        raise DataError(f"read: got {error.strerror or error}; expected a file; check path and rights") from error
-    _refuse_more_than(limit, data, "a file")
-    return data
+    packed = is_packed(file.read(2))
+    file.seek(0)
+    pieces: Iterator[bytes] = iter(partial(file.read, PIECE), b"")
+    if packed:
+        pieces = unpacked(pieces)
+    content = bytearray()
+    while len(content) < _LONGEST_HEADER and (piece := next(pieces, b"")):
+        content += piece
+    dtype, shape = _parse_header(content)
+    start, claimed = _start_and_size(dtype, shape)
+    _refuse_more_than(max_bytes, start + claimed, "compressed data" if packed else "a file")
+    if packed and start + claimed > MOST_EXPANSION * size:
+        raise _wrong_size(f"a .gz file that can hold {MOST_EXPANSION * size - start:,}", dtype, shape)
+    if not packed and start + claimed != size:
+        raise _wrong_size(f"{size - start:,}", dtype, shape)
+    for piece in pieces:
+        content += piece
+        if len(content) > start + claimed:
+            raise _wrong_size("more", dtype, shape)
+    return content
 
 
 def unpack(data: bytes, limit: int) -> bytes | bytearray:
@@ -143,38 +158,21 @@ def unpack(data: bytes, limit: int) -> bytes | bytearray:
 
     Args:
         data: content of a file.
-        limit: size in bytes beyond which the result is refused; unpacking stops one byte beyond.
+        limit: size in bytes beyond which the result is refused; unpacking stops there.
 
     Raises:
         DataError: more than `limit`, or damaged compressed data.
     """
     if not is_packed(data):
-        _refuse_more_than(limit, data, "a file")
+        _refuse_more_than(limit, len(data), "a file")
         return data
     content = bytearray()
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            while len(content) <= limit and (piece := file.read(min(_PIECE, limit + 1 - len(content)))):
-                content += piece
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"unpack: got damaged gzip data ({error}) after {len(content):,} bytes; expected a whole .gz file; "
-            "fetch it again"
-        ) from error
-    _refuse_more_than(limit, content, "compressed data")
+    for piece in unpacked(data[start : start + PIECE] for start in range(0, len(data), PIECE)):
+        content += piece
+        _refuse_more_than(limit, len(content), "compressed data")
     return content
 
 
-def is_packed(data: bytes) -> bool:
-    """Say whether `data` begins as gzip data do."""
-    return data[:2] == _GZIP_MAGIC
-
-
-def packed_limit(size: int) -> int:
-    """Return the largest sensible size of a .gz file of `size` bytes: gzip adds little to what it cannot pack."""
-    return size + size // 100 + 4096
-
-
-def _refuse_more_than(limit: int, data: bytes | bytearray, what: str) -> None:
-    if len(data) > limit:
+def _refuse_more_than(limit: int, size: int, what: str) -> None:
+    if size > limit:
         raise DataError(f"read: got {what} of more than {limit:,} bytes; expected at most that; give the right file")

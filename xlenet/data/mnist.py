@@ -12,11 +12,11 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import DataError, DataNotFoundError, OutputError
-from ..files import write_bytes_atomically
+from ..files import read_at_most, write_bytes_atomically
 from .datafile import DataFile, verified_array
 from .dataset import Dataset
-from .idx import is_packed, read_at_most
 from .location import default_data_dir, places
+from .packing import is_packed
 from .registry import MNIST, SOURCES, Source
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from ..backend import (
     namespace_of,
     on_device_of,
     place,
-    read,
+    read_numbers,
     resolve_backend,
     to_device,
     to_host,
     zeros,
 )
 from ..checks import check_shape
-from ..errors import NotFiniteError
+from ..errors import NotFiniteError, shown
 from ..workspace import Workspace
 
 
@@ -231,29 +231,25 @@ class Layer:
     def load_state_dict(self, state: Mapping[str, Array]) -> Self:
         """Overwrite all parameters and buffers, in place, with the arrays of `state`: NumPy's, CuPy's, or PyTorch's.
 
-        PyTorch's ``num_batches_tracked`` is passed over.
+        They may be of another type of real numbers. PyTorch's ``num_batches_tracked`` is passed over.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape differs; nothing has been changed then.
+            ValueError: a name is missing or unknown, a shape differs, or a number is not finite.
+            TypeError: one of them is no array of real numbers. Nothing has been changed then, in both cases.
         """
         mine = dict(self._arrays())
-        given = {name: read(a) for name, a in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
+        given = {name: a for name, a in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
         missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys())
         if missing or unknown:
             raise ValueError(
-                f"load_state_dict: got names without {missing or 'none missing'} and with unknown {unknown or 'none'}; "
-                f"expected {list(mine)}; load it into the model it was saved from"
+                f"load_state_dict: got names without {missing or 'none missing'} and with unknown "
+                f"{shown(unknown) if unknown else 'none'}; expected {list(mine)}; load it into the model it was saved "
+                "from"
             )
-        for name, array in mine.items():
-            if tuple(given[name].shape) != tuple(array.shape):
-                raise ValueError(
-                    f"load_state_dict: got {name} of shape {tuple(given[name].shape)}; expected {tuple(array.shape)}; "
-                    "build the model with the sizes it was saved with"
-                )
-        converted = {name: given[name].astype(str(array.dtype).rpartition(".")[2]) for name, array in mine.items()}
+        ready = {name: _ready(name, given[name], array) for name, array in mine.items()}
         for name, array in mine.items():
             with on_device_of(array):
-                array[...] = to_device(converted[name], like=array)
+                array[...] = ready[name]
         return self
 
     def _arrays(self) -> Iterator[tuple[str, Array]]:
@@ -280,6 +276,13 @@ class Layer:
 
     def _describe(self) -> str:
         return ""
+
+
+def _ready(name: str, given: Any, mine: Array) -> Array:
+    """Return `given` beside `mine`, so that nothing can go wrong any more when it is put into it."""
+    numbers = read_numbers("load_state_dict", name, given, str(mine.dtype).rpartition(".")[2])
+    check_shape("load_state_dict", name, numbers, mine.shape, "build the model with the sizes it was saved with")
+    return to_device(numbers, like=mine)
 
 
 def _join(prefix: str, name: str) -> str:
