@@ -20,6 +20,7 @@ from . import __version__
 from .backend import Backend, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, Images, load
+from .data.location import is_offline
 from .errors import DataNotFoundError, MissingExtraError, XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
@@ -229,10 +230,8 @@ def _load(options: argparse.Namespace) -> Dataset:
     except DataNotFoundError:
         if options.data is not None:
             raise
-    print(
-        "note: MNIST is neither on disk nor reachable; training on generated digits instead (--data mnist insists)",
-        file=sys.stderr,
-    )
+    why = "not on disk, and XLENET_OFFLINE is set" if is_offline() else "neither on disk nor reachable"
+    print(f"note: MNIST is {why}; training on generated digits instead (--data mnist insists)", file=sys.stderr)
     return load("generated")
 
 
