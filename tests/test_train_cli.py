@@ -602,7 +602,10 @@ def test_2_where_memory_is_too_small(
 
     monkeypatch.setattr(train, "fit", fit)
     assert quick(out) == 2
-    assert capsys.readouterr().err.startswith("error: out of memory (Unable to allocate 9.9 GiB); try a smaller")
+    assert capsys.readouterr().err == (
+        "error: train: got no memory for batches of 32 (MemoryError: Unable to allocate 9.9 GiB); expected a step that "
+        "fits in; try --batch-size 16\n"
+    )
 
 
 WITHOUT_TEMPORARY_FOLDERS = """

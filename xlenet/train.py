@@ -18,6 +18,8 @@ import numpy as np
 
 from . import __version__
 from .backend import Backend, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
+from .backend.choice import memory_in_use
+from .backend.gpu import in_a_line, is_out_of_memory
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, Images, load
 from .data.location import is_offline
@@ -63,9 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except MemoryError as error:
-        print(f"error: out of memory ({error}); try a smaller --batch-size", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {_out_of_memory(error, options)}", file=sys.stderr)
         return _UsageError.exit_code
+
+
+def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
+    backend = resolve_backend(options.backend) if options.backend else default_backend()
+    size = options.batch_size or BATCH_SIZE
+    return (
+        f"train: got no memory for batches of {size} ({in_a_line(error)}{memory_in_use(backend)}); expected a step "
+        f"that fits in; try {f'--batch-size {size // 2}' if size > 1 else '--backend numpy'}"
+    )
 
 
 def _check_extras() -> None:
