@@ -65,27 +65,27 @@ def not_imported(error: Exception) -> BackendError:
     )
 
 
-def check_version(cupy: Namespace) -> None:
+def check_version(xp: Namespace) -> None:
     """Refuse a CuPy without the array API's names."""
-    if int(cupy.__version__.partition(".")[0]) < 14:
+    if int(xp.__version__.partition(".")[0]) < 14:
         raise BackendError(
-            f"backend cupy: got CuPy {cupy.__version__}; expected 14 or later, which has the array API's names, "
-            f"{_OTHERWISE}; {_instead(_major(cupy))}"
+            f"backend cupy: got CuPy {xp.__version__}; expected 14 or later, which has the array API's names, "
+            f"{_OTHERWISE}; {_instead(_major(xp))}"
         )
 
 
 # ==== the driver and its devices ====
 
 
-def check_devices(cupy: Namespace, name: str, device: int) -> None:
+def check_devices(xp: Namespace, name: str, device: int) -> None:
     """Refuse a machine without the GPU number `device`. CuPy imports all the same, and fails later, in its first call.
 
     Args:
-        cupy: the library.
+        xp: CuPy.
         name: the backend's name, for messages.
         device: number of the GPU among those that are visible.
     """
-    runtime = cupy.cuda.runtime
+    runtime = xp.cuda.runtime
     driver, wheel = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
         raise BackendError(
@@ -141,15 +141,15 @@ def _visible() -> str:
 # ==== computing ====
 
 
-def cannot_compute(cupy: Namespace, name: str, error: Exception) -> BackendError:
+def cannot_compute(xp: Namespace, name: str, error: Exception) -> BackendError:
     """Return what to say where devices are counted, and a first computation on one fails."""
     if is_part_absent(error):
-        return _without_a_part(error, _major(cupy))
+        return _without_a_part(error, _major(xp))
     if _is_about_a_file(error):
         return _without_a_cache(name, error)
     if is_out_of_memory(error):
         return BackendError(
-            f"backend {name}: got a GPU without free memory ({in_a_line(error)}{memory_in_use(cupy)}); expected some, "
+            f"backend {name}: got a GPU without free memory ({in_a_line(error)}{memory_in_use(xp)}); expected some, "
             f"{_OTHERWISE}; see who holds it: nvidia-smi"
         )
     return BackendError(
@@ -193,10 +193,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
-def memory_in_use(cupy: Namespace) -> str:
+def memory_in_use(xp: Namespace) -> str:
     """Return how full CuPy's pool and the current GPU are, to stand behind another text; nothing if nobody can tell."""
     try:
-        pool, (free, total) = cupy.get_default_memory_pool(), cupy.cuda.runtime.memGetInfo()
+        pool, (free, total) = xp.get_default_memory_pool(), xp.cuda.runtime.memGetInfo()
         used, held = pool.used_bytes(), pool.total_bytes()
     except Exception:  # a driver that has just failed need not answer
         return ""
@@ -223,13 +223,13 @@ def _readable(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
-def _major(cupy: Namespace | None) -> int:
+def _major(xp: Namespace | None) -> int:
     """Return the version of CUDA that CuPy was made for, as far as there are wheels."""
     wheels = [name for name in _installed() if name != "cupy"]
     if wheels:
         major = int(wheels[0].removeprefix("cupy-cuda").removesuffix("x"))
     else:
-        major = cupy.cuda.runtime.runtimeGetVersion() // 1000 if cupy is not None else _NEWEST_CUDA
+        major = xp.cuda.runtime.runtimeGetVersion() // 1000 if xp is not None else _NEWEST_CUDA
     return min(max(major, _OLDEST_CUDA), _NEWEST_CUDA)
 
 
