@@ -251,13 +251,6 @@ def no_cupy() -> Iterator[None]:
     backend.resolve_backend.cache_clear()
 
 
-def test_cupy_that_is_not_installed_says_what_to_install() -> None:
-    pattern = r'backend cupy: got no such package installed; expected a working cupy; pip install "xlenet\[cuda13\]"'
-    for name in ("cupy", "cupy:1"):
-        with no_cupy(), pytest.raises(errors.BackendError, match=f"^{pattern}.*cuda12"):
-            backend.resolve_backend(name)
-
-
 def test_cupy_never_turns_into_numpy(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     with no_cupy():
         with pytest.raises(errors.BackendError), use_backend("cupy"):
@@ -305,7 +298,9 @@ def test_the_real_cupy_without_a_gpu_explains_itself(cupy_wheel: Any, caplog: py
         count = 0
     if count:
         pytest.skip("there is a GPU here, so CuPy has nothing to complain about")
-    pattern = r"^backend cupy: got (no NVIDIA driver|cudaError\w+: ).*; expected .*GPU; .*nvidia-smi .*--backend numpy"
+    pattern = (
+        r"^backend cupy: got (no NVIDIA driver|an NVIDIA driver|no visible GPU|.*cudaError).*, or --backend numpy; .*"
+    )
     with pytest.raises(errors.BackendError, match=pattern):
         backend.resolve_backend("cupy")
     with use_backend("auto") as xp:
@@ -378,6 +373,7 @@ def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     stream = types.SimpleNamespace(synchronize=lambda: FakeDevice.synchronized.append(FakeDevice.current))
     runtime = types.SimpleNamespace(
         driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13000,
         getDeviceCount=lambda: 2,
         getDevice=lambda: FakeDevice.current,
         CUDARuntimeError=FakeCUDAError,
@@ -423,59 +419,17 @@ def test_an_array_on_another_gpu_than_the_current_one_is_refused(fake_cupy: Any)
     assert to_host(x).tolist() == [1.0, 1.0]
 
 
-def test_a_cupy_that_is_too_old_is_refused(fake_cupy: Any) -> None:
-    fake_cupy.__version__ = "13.6.0"
-    with pytest.raises(errors.BackendError, match=r"got CuPy 13\.6\.0; expected 14 or later.*pip install"):
-        backend.resolve_backend("cupy")
-
-
-def test_a_cupy_that_cannot_compute_is_refused(fake_cupy: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """As a wheel without CUDA's libraries, which imports and counts devices all the same."""
-
-    def fail(a: Any, b: Any) -> Any:
-        raise RuntimeError("libcublas.so.13: cannot open shared object file")
-
-    fake_cupy.matmul = fail
-    with pytest.raises(errors.BackendError, match=r"got RuntimeError in a first computation \(libcublas.*pip install"):
-        backend.resolve_backend("cupy")
-    assert backend.resolve_backend("auto").xp is np
-    assert "libcublas" in caplog.text
-
-
 def test_a_device_that_is_not_there_is_refused(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
-    pattern = r"backend cupy:2: got device 2 of 2 \(CUDA_VISIBLE_DEVICES: 4,5\); expected a number below 2; .*numpy"
+    pattern = (
+        r"^backend cupy:2: got device 2 of 2 \(CUDA_VISIBLE_DEVICES: '4,5'\); expected a number below 2, or --backend "
+        "numpy; choose another device$"
+    )
     with pytest.raises(errors.BackendError, match=pattern):
         backend.resolve_backend("cupy:2")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     with pytest.raises(errors.BackendError, match=r"\(CUDA_VISIBLE_DEVICES: not set\)"):
         backend.resolve_backend("cupy:11")
-
-
-def test_a_driver_that_fails_is_an_error_for_cupy_and_a_reason_for_auto(
-    fake_cupy: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail() -> int:
-        raise FakeCUDAError("cudaErrorNoDevice: no CUDA-capable device is detected")
-
-    fake_cupy.cuda.runtime.getDeviceCount = fail
-    with pytest.raises(errors.BackendError, match=r"got cudaErrorNoDevice: .*; expected a usable NVIDIA GPU; check"):
-        backend.resolve_backend("cupy")
-    assert backend.resolve_backend("auto").xp is np
-    assert "cudaErrorNoDevice" in caplog.text
-
-
-def test_a_driver_without_a_device_is_told_so(fake_cupy: Any) -> None:
-    fake_cupy.cuda.runtime.getDeviceCount = lambda: 0
-    with pytest.raises(errors.BackendError, match=r"backend cupy: got .*; expected .*; .*numpy") as caught:
-        backend.resolve_backend("cupy")
-    assert "below 0" not in str(caught.value), "there is no such number"
-
-
-def test_a_machine_without_a_driver_is_told_so(fake_cupy: Any) -> None:
-    fake_cupy.cuda.runtime.driverGetVersion = lambda: 0
-    with pytest.raises(errors.BackendError, match=r"backend cupy: got no NVIDIA driver.*; expected .*; .*nvidia-smi"):
-        backend.resolve_backend("cupy")
 
 
 def test_arrays_of_cupy_are_made_beside_others(fake_cupy: Any) -> None:

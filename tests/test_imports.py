@@ -200,6 +200,7 @@ def test_the_environment_is_read_where_it_is_documented(module: str) -> None:
     assert not reads or module in (
         "backend.choice",
         "backend.debug",
+        "backend.gpu",
         "backend.graph",
         "backend.seam",
         "data.location",

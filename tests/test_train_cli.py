@@ -602,7 +602,52 @@ def test_2_where_memory_is_too_small(
 
     monkeypatch.setattr(train, "fit", fit)
     assert quick(out) == 2
-    assert capsys.readouterr().err.startswith("error: out of memory (Unable to allocate 9.9 GiB); try a smaller")
+    assert capsys.readouterr().err == (
+        "error: train: got no memory for batches of 32 (MemoryError: Unable to allocate 9.9 GiB); expected a step that "
+        "fits in; try --batch-size 16\n"
+    )
+
+
+WITHOUT_TEMPORARY_FOLDERS = """
+import sys, tempfile
+
+def refuse(*_, **__):
+    raise OSError(30, "Read-only file system")
+
+tempfile.mkdtemp = refuse
+from tests.train_on_tiny_data import tiny_dataset
+from xlenet import train
+train.load = lambda *_, **__: tiny_dataset()
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("temporary", [True, False], ids=["a temporary folder", "none at all"])
+def test_a_home_that_cannot_be_written_costs_a_remark_of_matplotlibs_or_ends_with_5(
+    out: Path, tmp_path: Path, temporary: bool
+) -> None:
+    """Matplotlib keeps its settings and fonts there."""
+    home = tmp_path / "a file"
+    home.write_bytes(b"")
+    program = ["-m", "tests.train_on_tiny_data"] if temporary else ["-c", WITHOUT_TEMPORARY_FOLDERS]
+    settings = {name: value for name, value in environment().items() if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, *program, "--out", str(out), "--epochs", "1", "--batch-size", "32", "--quiet"],
+        cwd=ROOT,
+        env=settings | dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME"), str(home / "below it")),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = [line for line in done.stderr.splitlines() if "atplotlib" in line or line.startswith(("error", "Trace"))]
+    assert len(said) <= 2, done.stderr
+    if temporary:
+        assert done.returncode == 0, done.stderr
+        assert names(out) == FILES
+    else:
+        assert done.returncode == 5, done.stderr
+        assert said[-1].startswith("error: plotting: got no folder that Matplotlib may write to ([Errno 30] Read-only")
+        assert (out / "model.safetensors").is_file(), "the training was not for nothing"
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "model.safetensors"])

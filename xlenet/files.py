@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -61,11 +62,18 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
     return target
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process has left in `folder` of files it was writing; nobody else may be writing there."""
+def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
+    """Remove what a killed process has left in `folder` of files it was writing.
+
+    Args:
+        folder: where to look.
+        older_than: seconds since a file was last written to, for folders in which others may be writing just now; 0
+            removes them all.
+    """
     for path in folder.glob(".xlenet-*.tmp"):
         with contextlib.suppress(OSError):
-            path.unlink()
+            if not older_than or time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
 
 
 def _write_through(path: Path, data: bytes) -> None:

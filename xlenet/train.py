@@ -15,11 +15,14 @@ from typing import Any
 
 from . import __version__
 from .backend import debugging, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
+from .backend.choice import memory_in_use
+from .backend.gpu import in_a_line, is_out_of_memory
 from .console import Console, DownloadBar, interruptible
 from .data import Dataset, load
+from .data.location import is_offline
 from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
-from .options import training_options
+from .options import BATCH_SIZE, training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .snapshot_format import check_place
@@ -51,9 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except MemoryError as error:
-        print(f"error: out of memory ({error}); try a smaller --batch-size", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {_out_of_memory(error, options)}", file=sys.stderr)
         return UsageError.exit_code
+
+
+def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
+    backend = resolve_backend(options.backend) if options.backend else default_backend()
+    size = options.batch_size or BATCH_SIZE
+    return (
+        f"train: got no memory for batches of {size} ({in_a_line(error)}{memory_in_use(backend)}); expected a step "
+        f"that fits in; try {f'--batch-size {size // 2}' if size > 1 else '--backend numpy'}"
+    )
 
 
 def _check_extras() -> None:
@@ -269,10 +283,8 @@ def _load(options: argparse.Namespace) -> Dataset:
     except DataNotFoundError:
         if options.data is not None:
             raise
-    print(
-        "note: MNIST is neither on disk nor reachable; training on generated digits instead (--data mnist insists)",
-        file=sys.stderr,
-    )
+    why = "not on disk, and XLENET_OFFLINE is set" if is_offline() else "neither on disk nor reachable"
+    print(f"note: MNIST is {why}; training on generated digits instead (--data mnist insists)", file=sys.stderr)
     return load("generated")
 
 

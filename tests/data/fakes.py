@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import socket
+import ssl
 import struct
 import threading
 import tracemalloc
@@ -24,15 +26,18 @@ class FakeMirror(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http" if tls is None else "https"
+        if tls is not None:  # the handshake is left to the thread of the request
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.answers: dict[str, bytes | Callable[[Any], None]] = {}
         self.asked: list[str] = []
         self.closing = threading.Event()  # for answers that stall: they must not outlive the test
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is what several tests are about."""
@@ -49,13 +54,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             send(self, answer)
 
+    def do_CONNECT(self) -> None:
+        """As a proxy is asked for a tunnel to a server of https."""
+        self.do_GET()
+
     def log_message(self, *args: Any) -> None:
         """Not on the screen of whoever runs the tests."""
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[FakeMirror]:
-    with FakeMirror() as mirror:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[FakeMirror]:
+    with FakeMirror(tls) as mirror:
         thread = threading.Thread(target=mirror.serve_forever, kwargs={"poll_interval": 0.005})
         thread.start()
         try:
@@ -76,8 +85,15 @@ def send(handler: Any, body: bytes, *, length: int | None = None) -> None:
 # ==== ways for a mirror to fail ====
 
 
-def status(code: int) -> Callable[[Any], None]:
-    return lambda handler: handler.send_error(code)
+def status(code: int, **headers: str) -> Callable[[Any], None]:
+    def answer(handler: Any) -> None:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
 
 
 def redirect(to: str) -> Callable[[Any], None]:
@@ -128,6 +144,17 @@ def flood(handler: Any) -> None:
             handler.wfile.write(bytes(1 << 16))
 
 
+def resets(body: bytes) -> Callable[[Any], None]:
+    """Half of the body, and then the connection is broken off (RST) and not closed."""
+
+    def answer(handler: Any) -> None:
+        send(handler, body[: len(body) // 2], length=len(body))
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.connection.close()
+
+    return answer
+
+
 def not_http(handler: Any) -> None:
     handler.wfile.write(b"\x1b[31m220 ready\r\n")
 
@@ -143,15 +170,17 @@ def idx_bytes(array: Any) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def small_source(name: str = "small", *, seed: int = 0, by_package: bool = False) -> SimpleNamespace:
-    """A data set with 6 training and 3 test images of 5 x 4 pixels, its arrays and its files.
+def small_source(
+    name: str = "small", *, seed: int = 0, by_package: bool = False, pixels: tuple[int, int] = (5, 4)
+) -> SimpleNamespace:
+    """A data set with 6 training and 3 test images of so many `pixels`, its arrays and its files.
 
     With `by_package`, what is known of the files is what is known of Fashion-MNIST's, else what is known of MNIST's.
     """
     rng = np.random.default_rng(seed)
     arrays = {}
     for part, n in (("train", 6), ("t10k", 3)):
-        arrays[f"{part}-images-idx3-ubyte"] = rng.integers(0, 256, (n, 5, 4), np.uint8)
+        arrays[f"{part}-images-idx3-ubyte"] = rng.integers(0, 256, (n, *pixels), np.uint8)
         arrays[f"{part}-labels-idx1-ubyte"] = rng.integers(0, 3, n, np.uint8)
     plain = {file: idx_bytes(array) for file, array in arrays.items()}
     packed = {file: gzip.compress(content) for file, content in plain.items()}

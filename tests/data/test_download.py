@@ -1,5 +1,6 @@
 """Downloads, from a mirror on this machine: what comes, and every way in which a mirror can fail."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from tests.data import fakes
 from tests.data.fakes import memory_below, serving
+from xlenet.data.addresses import objection
 from xlenet.data.download import MirrorError, fetch, fetch_from_mirrors
 from xlenet.errors import DataError
 
@@ -52,12 +54,28 @@ def test_redirects_are_followed_without_reading_what_they_carry(mirror):
         assert get(f"{mirror.url}/old") == BODY
 
 
-def test_the_proxy_of_the_environment_is_asked(mirror, monkeypatch):
+@pytest.fixture
+def proxy(mirror, monkeypatch):
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("http_proxy", mirror.url)
-    mirror.answers["http://mirror.invalid/file"] = BODY
-    assert get("http://mirror.invalid/file") == BODY
+    for variable in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, mirror.url)
+    return mirror
+
+
+def test_the_proxy_of_the_environment_is_asked_for_https(proxy):
+    proxy.answers["mirror.invalid:443"] = fakes.status(403)
+    with pytest.raises(MirrorError, match="403"):
+        get("https://mirror.invalid/file")
+    assert proxy.asked == ["mirror.invalid:443"]
+
+
+def test_no_proxy_is_asked_for_this_machine(proxy):
+    """It would take the request to another machine, in plain http."""
+    with serving() as server:
+        server.answers["/file"] = BODY
+        assert get(f"{server.url}/file") == BODY
+    assert proxy.asked == []
 
 
 def test_progress_is_told_piece_by_piece(mirror):
@@ -83,14 +101,43 @@ def test_an_error_of_the_progress_callback_is_its_own(mirror):
 
 # ==== ways to fail ====
 
+ELSEWHERE = "http://127.0.0.2:1/file"
 FAILURES = {
-    "not found": (fakes.status(404), "got HTTP status 404"),
-    "broken server": (fakes.status(500), "got HTTP status 500"),
-    "too busy": (fakes.status(503), "got HTTP status 503"),
-    "redirect to itself": (fakes.redirect("/file"), "got HTTP status 302"),
-    "redirect to a file": (fakes.redirect("file:///etc/hosts"), "got HTTP status 302"),
-    "redirect to ftp": (fakes.redirect("ftp://127.0.0.1/file"), "unknown url type: ftp"),
+    "forbidden": (fakes.status(403), "^got HTTP status 403$"),
+    "not found": (fakes.status(404), "^got HTTP status 404$"),
+    "broken server": (fakes.status(500), "^got HTTP status 500$"),
+    "too busy": (fakes.status(503), "^got HTTP status 503$"),
+    "too busy for now": (
+        fakes.status(503, Retry_After="3600"),
+        r"^got HTTP status 503 and the wish to be asked again later \(3600\), which is not waited for$",
+    ),
+    "asked too often": (
+        fakes.status(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+        r"^got HTTP status 429 and the wish .* later \(Wed, 21 Oct 2026 07:28:00 GMT\), which is not waited for$",
+    ),
+    "rude about it": (fakes.status(429, Retry_After="\x1b[31m" + "9" * 5000), r"later \(\?\[31m9{32}\.\.\.\), which"),
+    "not modified": (fakes.status(304), "^got HTTP status 304$"),
+    "redirect to itself": (
+        fakes.redirect("/file"),
+        r"^got a redirect loop, back to http://\S+/file; expected the file$",
+    ),
+    "redirect to itself and on": (fakes.redirect("/file?"), "^got a redirect loop, back to"),
+    "redirect to nowhere": (fakes.status(302), "^got HTTP status 302$"),
+    "redirect to http": (
+        fakes.redirect(ELSEWHERE),
+        r"^got a redirect to http \(http://127\.0\.0\.2:1/file\); expected one to https$",
+    ),
+    "redirect to another port": (fakes.redirect("http://127.0.0.1:1/file"), "^got a redirect to http "),
+    "redirect to a name": (fakes.redirect("http://example.org/file"), "^got a redirect to http "),
+    "redirect to a file": (fakes.redirect("file:///etc/hosts"), r"^got a redirect to file \(file:///etc/hosts\);"),
+    "redirect to ftp": (fakes.redirect("ftp://127.0.0.1/file"), "^got a redirect to ftp "),
+    "redirect with a password": (
+        fakes.redirect("https://me:secret@127.0.0.1/file?key=secret"),
+        r"^got a bad redirect \(https://127\.0\.0\.1/file\);",
+    ),
+    "redirect to rubbish": (fakes.redirect("http://[::1/"), r"^got a bad redirect \("),
     "cut short": (fakes.truncated(BODY), r"got 38,400 bytes and then the end; expected 76,800"),
+    "broken off": (fakes.resets(BODY), r"^got (Connection reset|.*forcibly closed)"),
     "announced too large": (lambda h: fakes.send(h, b"", length=10**12), "got 1,000,000,000,000 bytes announced"),
     "too large": (lambda h: fakes.send(h, BODY + b"x"), "got 76,801 bytes announced; expected at most 76,800"),
     "endless": (fakes.endless, "got more than 76,800 bytes"),
@@ -109,6 +156,23 @@ def test_a_failure_is_named(mirror, case):
     mirror.answers["/file"], message = FAILURES[case]
     with pytest.raises(MirrorError, match=message):
         get(f"{mirror.url}/file")
+
+
+def test_a_chain_of_redirects_is_followed_five_times(mirror):
+    mirror.answers |= {f"/{k}": fakes.redirect(f"/{k + 1}") for k in range(9)} | {"/5": BODY}
+    assert get(f"{mirror.url}/0") == BODY
+    mirror.answers["/5"] = fakes.redirect("/6")
+    mirror.asked.clear()
+    with pytest.raises(MirrorError, match=r"^got 6 redirects, the last to http://\S+/6; expected the file$"):
+        get(f"{mirror.url}/0")
+    assert mirror.asked == [f"/{k}" for k in range(6)]
+
+
+def test_a_redirect_loop_is_named(mirror):
+    mirror.answers |= {"/file": fakes.redirect("/other"), "/other": fakes.redirect("/file")}
+    with pytest.raises(MirrorError, match=r"^got a redirect loop, back to http://\S+/file; expected the file$"):
+        get(f"{mirror.url}/file")
+    assert mirror.asked == ["/file", "/other"]
 
 
 @pytest.mark.parametrize("case", SLOW)
@@ -143,7 +207,7 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     start = time.monotonic()
     with pytest.raises(MirrorError, match=r"got no answer in 0\.15 s"):
-        get("http://mirror.invalid/file", timeout=TIMEOUT)
+        get("https://mirror.invalid/file", timeout=TIMEOUT)
     assert time.monotonic() - start < SOON
     released.set()
     for thread in threading.enumerate():
@@ -176,19 +240,36 @@ def test_an_unknown_name_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(MirrorError, match=r"^got Name or service not known$"):
-        get("http://mirror.invalid/file")
+        get("https://mirror.invalid/file")
 
 
 @pytest.mark.parametrize("url", ["http://[::1/file", "http://127.0.0.1:port/file", "http://a b/file", "nonsense", ""])
 def test_an_address_that_is_none_is_a_mirror_error(url):
-    with pytest.raises(MirrorError, match="got "):
+    with pytest.raises(MirrorError, match=r"^got '.*', which is no address of http or https; expected https$"):
         get(url)
+
+
+@pytest.mark.parametrize("host", ["mirror.invalid", "10.0.0.1", "[::2]", "localhost.example.org", "127.0.0.1.nip.io"])
+def test_plain_http_is_for_this_machine_alone(host, no_network):
+    with pytest.raises(MirrorError, match=rf"^got 'http://{re.escape(host)}/file', which is plain http to another"):
+        get(f"http://{host}/file")
+
+
+def test_this_machine_has_several_names():
+    for host in ("localhost", "127.0.0.1", "127.8.9.10", "[::1]", "LOCALHOST"):
+        assert objection(f"http://{host}:8000/folder/") == ""
+
+
+def test_a_password_is_neither_used_nor_printed(no_network):
+    with pytest.raises(MirrorError) as caught:
+        get("https://me:secret@mirror.invalid/file?key=secret")
+    assert str(caught.value) == "got 'https://mirror.invalid/file', which has a user name in it; expected https"
 
 
 @pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
 def test_other_schemes_are_refused(scheme, tmp_path):
     (tmp_path / "file").write_bytes(BODY)
-    with pytest.raises(MirrorError, match=f"unknown url type: {scheme}"):
+    with pytest.raises(MirrorError, match="which is no address of http or https"):
         get(f"{scheme}://{(tmp_path / 'file').as_posix()}")
 
 
@@ -255,9 +336,61 @@ def test_each_mirror_has_its_say_when_none_gives(mirror, second):
     assert mirrors == [mirror.url, f"{second.url}/"]
 
 
+def test_what_a_server_says_is_shortened_and_has_no_control_characters(mirror):
+    def answer(handler):
+        fakes.send(handler, b"", length=10**4000)
+
+    mirror.answers["/file"] = answer
+    mirror.answers["/moved/file"] = fakes.redirect("ftp://host/\x1b[2J\x07" + "x" * 5000)
+    with pytest.raises(MirrorError) as caught:
+        ask([mirror.url, f"{mirror.url}/moved"])
+    said = str(caught.value)
+    assert "got 10,000,000" in said
+    assert "a redirect to ftp (ftp://host/?[2J?xxx" in said
+    assert said.isprintable()
+    assert len(said) < 1000
+
+
 def test_no_mirrors_give_nothing():
     with pytest.raises(MirrorError, match="there was none to ask"):
         ask([])
+
+
+# ==== https ====
+
+
+def test_https_works(https_mirror, trusting):
+    https_mirror.answers["/file"] = BODY
+    assert get(f"{https_mirror.url}/file") == BODY
+
+
+def test_http_of_this_machine_may_lead_to_https(mirror, https_mirror, trusting):
+    mirror.answers["/file"] = fakes.redirect(f"{https_mirror.url}/file")
+    https_mirror.answers["/file"] = fakes.redirect("/other")
+    https_mirror.answers["/other"] = BODY
+    assert get(f"{mirror.url}/file") == BODY
+
+
+def test_https_never_leads_to_http(mirror, https_mirror, trusting):
+    mirror.answers["/file"] = BODY
+    https_mirror.answers["/file"] = fakes.redirect(f"{mirror.url}/file")
+    with pytest.raises(MirrorError, match=rf"^got a redirect to http \({mirror.url}/file\); expected one to https$"):
+        get(f"{https_mirror.url}/file")
+    assert mirror.asked == []
+
+
+def test_a_certificate_that_nobody_has_signed_is_refused(https_mirror):
+    https_mirror.answers["/file"] = BODY
+    with pytest.raises(MirrorError, match=r"^got .*certificate verify failed: self.signed certificate"):
+        get(f"{https_mirror.url}/file")
+    assert https_mirror.asked == []
+
+
+def test_a_certificate_for_another_name_is_refused(https_mirror, trusting):
+    https_mirror.answers["/file"] = BODY
+    with pytest.raises(MirrorError, match=r"^got .*certificate is not valid for 'localhost'"):
+        get(f"https://localhost:{https_mirror.server_port}/file")
+    assert https_mirror.asked == []
 
 
 def test_the_data_package_loads_no_network_code():

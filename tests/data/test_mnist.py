@@ -4,6 +4,7 @@ import errno
 import gzip
 import hashlib
 import os
+import re
 import sys
 import threading
 import time
@@ -286,10 +287,54 @@ def test_without_a_list_the_mirrors_of_the_data_set_are_asked(tmp_path, mirror):
     assert_is(load_mnist(tmp_path, source=source), SMALL)
 
 
-@pytest.mark.parametrize("mirrors", [["ftp://host/"], ["file:///folder"], ["http://a/", "folder"], "http://a/"])
-def test_mirrors_are_http_or_https(tmp_path, mirrors):
-    with pytest.raises(ValueError, match=r"got mirrors=.*expected a list of addresses that begin with http:// or"):
+@pytest.mark.parametrize(
+    ("mirrors", "named"),
+    [
+        (["ftp://host/"], "'ftp://host/', which is no address of http or https"),
+        (["file:///folder"], "'file:///folder', which is no address"),
+        (["https://a/", "folder"], "'folder', which is no address"),
+        ("https://a/", "'h', which is no address"),
+        (["https://a/", "http://a/"], "'http://a/', which is plain http to another machine"),
+        (["http://192.168.0.1/"], "'http://192.168.0.1/', which is plain http to another machine"),
+        (["https://me:secret@a/"], "'https://a/', which has a user name in it"),
+    ],
+)
+def test_mirrors_are_https_or_on_this_machine(tmp_path, mirrors, named):
+    pattern = rf"^load small: got the mirror {re.escape(named)}.*; expected a list of https addresses"
+    with pytest.raises(ValueError, match=pattern):
         load(tmp_path, mirrors)
+
+
+# ==== without a network ====
+
+OFF = ["", "0", "off", "OFF", " no ", "false"]
+
+
+@pytest.mark.parametrize("word", ["1", "true", "on", "YES", "2", "whatever"])
+def test_offline_nothing_is_asked(tmp_path, monkeypatch, no_network, word):
+    monkeypatch.setenv("XLENET_OFFLINE", word)
+    for mirrors in (None, ["https://localhost/"], ["http://127.0.0.1:1/"]):
+        with pytest.raises(DataNotFoundError) as caught:
+            load(tmp_path, mirrors)
+        assert str(caught.value) == (
+            f"load small: got no {IMAGES} (nor .gz) in {tmp_path / 'small'}, {tmp_path / 'SMALL' / 'raw'}, {tmp_path}, "
+            "and XLENET_OFFLINE is set, so that no mirror was asked; expected it in one of these folders; put the "
+            "files there, name another folder with data_dir (--data-dir, XLENET_DATA_DIR), or unset XLENET_OFFLINE"
+        )
+    put(tmp_path, SMALL.packed)
+    assert_is(load(tmp_path, None), SMALL)
+
+
+@pytest.mark.parametrize("word", OFF)
+def test_a_word_that_means_no_leaves_the_network_on(tmp_path, mirror, monkeypatch, word):
+    monkeypatch.setenv("XLENET_OFFLINE", word)
+    serve(mirror, SMALL.packed)
+    assert_is(load(tmp_path, [mirror.url]), SMALL)
+
+
+def test_the_guard_of_these_tests_sees_what_it_is_there_to_see(tmp_path, no_network):
+    with pytest.raises(pytest.fail.Exception, match="the network was asked"):
+        load(tmp_path, ["http://127.0.0.1:1/"])
 
 
 # ==== files on disk that are not what they should be ====
@@ -413,10 +458,14 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path, mirror, monkeypatch
     assert all_files(tmp_path) == []
 
 
-def test_what_an_interrupted_run_left_does_no_harm(tmp_path, mirror):
+def test_what_a_killed_run_has_left_is_cleared_away_and_what_another_writes_is_not(tmp_path, mirror):
     serve(mirror, SMALL.packed)
-    put(tmp_path / "small", {".xlenet-0123456789abcdef": b"half"}, ".tmp")
+    folder = tmp_path / "small"
+    put(folder, {".xlenet-0123456789abcdef": b"half", ".xlenet-fedcba9876543210": SMALL.packed[IMAGES]}, ".tmp")
+    two_hours_ago = time.time() - 7200
+    os.utime(folder / ".xlenet-0123456789abcdef.tmp", (two_hours_ago, two_hours_ago))
     assert_is(load(tmp_path, [mirror.url]), SMALL)
+    assert all_files(tmp_path) == sorted([*DOWNLOADED, "small/.xlenet-fedcba9876543210.tmp"])
 
 
 def test_several_runs_may_fetch_at_once(tmp_path, mirror):
@@ -458,9 +507,9 @@ def test_names_lead_to_their_data_sets(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(data, "load_mnist", lambda *args, **options: asked.append((args, options)))
     for name in ("mnist", "fashion-mnist"):
-        data.load(name, tmp_path, mirrors=["http://a/"], timeout=1.5, progress=print)
+        data.load(name, tmp_path, mirrors=["https://a/"], timeout=1.5, progress=print)
     assert asked == [
-        ((tmp_path,), {"source": source, "mirrors": ["http://a/"], "timeout": 1.5, "progress": print})
+        ((tmp_path,), {"source": source, "mirrors": ["https://a/"], "timeout": 1.5, "progress": print})
         for source in (registry.MNIST, registry.FASHION_MNIST)
     ]
 

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from ..errors import BackendError
+from . import gpu
 from .libraries import LIBRARIES, Namespace
 
 _logger = logging.getLogger("xlenet")
@@ -83,10 +84,12 @@ def resolve_backend(name: str) -> Backend:
         near = difflib.get_close_matches(library, ("numpy", "cupy", "auto"), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "choose one of these"
         raise BackendError(f"backend: got {name!r}; expected numpy, cupy, cupy:<device number> or auto; {hint}")
+    if library == "cupy":
+        gpu.check_wheels()
     backend = Backend(_import(library), int(index) if index and library != "numpy" else None)
     if library == "cupy":
-        _check_version(backend.xp)
-        _check_devices(backend)
+        gpu.check_version(backend.xp)
+        gpu.check_devices(backend.xp, backend.name, backend.device or 0)
         _check_computes(backend)
     return backend
 
@@ -121,60 +124,31 @@ def _import(library: str) -> Namespace:
     try:
         return importlib.import_module(library)
     except Exception as error:  # a package that does not fit its dependencies fails in ways of its own
-        absent = isinstance(error, ModuleNotFoundError) and error.name == library
-        came = "no such package installed" if absent else f"a package that does not import ({error})"
-        cure = (
-            'pip install "xlenet[cuda13]" (or cuda12, after the driver)'
-            if library == "cupy"
-            else f"pip install {library}"
-        )
-        raise BackendError(f"backend {library}: got {came}; expected a working {library}; {cure}") from error
-
-
-def _check_version(cupy: Namespace) -> None:
-    if int(cupy.__version__.partition(".")[0]) < 14:
+        if library == "cupy":
+            raise gpu.not_imported(error) from error
         raise BackendError(
-            f"backend cupy: got CuPy {cupy.__version__}; expected 14 or later, which has the array API's names; "
-            'pip install "xlenet[cuda13]" (or cuda12, after the driver)'
-        )
-
-
-def _check_devices(backend: Backend) -> None:
-    """CuPy imports without a driver and fails later, in words that help nobody: ask now."""
-    runtime = backend.xp.cuda.runtime
-    try:
-        if runtime.driverGetVersion() == 0:
-            raise BackendError(
-                "backend cupy: got no NVIDIA driver on this machine; expected one, and a GPU; "
-                "install the driver (nvidia-smi then shows the GPU), or choose --backend numpy"
-            )
-        count = runtime.getDeviceCount()
-    except runtime.CUDARuntimeError as error:
-        raise BackendError(
-            f"backend cupy: got {error}; expected a usable NVIDIA GPU; check that nvidia-smi lists one and that its "
-            "CUDA version is not older than the CuPy wheel's, or choose --backend numpy"
+            f"backend {library}: got a package that does not import ({gpu.in_a_line(error)}); expected a working "
+            f"{library}; pip install {library}"
         ) from error
-    if (backend.device or 0) >= count:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
-        wanted = f"a number below {count}; choose another device" if count else "a visible GPU; make one visible"
-        raise BackendError(
-            f"backend {backend.name}: got device {backend.device or 0} of {count} (CUDA_VISIBLE_DEVICES: {visible}); "
-            f"expected {wanted}, or --backend numpy"
-        )
 
 
 def _check_computes(backend: Backend) -> None:
     """A wheel without CUDA's libraries imports, counts devices, and fails in its first kernel: run two now."""
     xp = backend.xp
-    try:
-        with current(backend):
+    with current(backend):
+        try:
             ones = xp.ones((2, 2), dtype=xp.float32)
             xp.matmul(ones + ones, ones).get()
-    except Exception as error:  # of CuPy, of the driver, or of a library that is not there
-        raise BackendError(
-            f"backend {backend.name}: got {type(error).__name__} in a first computation ({error}); expected CUDA's "
-            'libraries and free memory; pip install "xlenet[cuda13]" (or cuda12, after the driver), or --backend numpy'
-        ) from error
+        except Exception as error:  # of CuPy, of the driver, or of a library that is not there
+            raise gpu.cannot_compute(xp, backend.name, error) from error
+
+
+def memory_in_use(backend: Backend) -> str:
+    """Return how full the memory of a GPU is, to be put behind another text; nothing for the host."""
+    if backend.xp.__name__ != "cupy":
+        return ""
+    with current(backend):
+        return gpu.memory_in_use(backend.xp)
 
 
 def current(backend: Backend) -> contextlib.AbstractContextManager[Any]:

@@ -17,12 +17,16 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import DataError
+from .addresses import objection, printable, redirected, shown
 
 # Called with the file's name, the bytes received so far, and the bytes in all where the server has told.
 Progress = Callable[[str, int, int | None], None]
 
 _PIECE = 1 << 16  # bytes read at a time
 _SLOWEST = 4096  # bytes per second, on average, below which a mirror counts as dead
+_MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LONGEST_COMPLAINT = 400  # characters: two digests and some words
 
 
 class MirrorError(Exception):
@@ -41,7 +45,8 @@ def fetch_from_mirrors(
     """Return the file `name` from the first mirror whose bytes pass `check`, and what `check` made of them.
 
     Args:
-        mirrors: addresses of folders. One that fails moves to the end, so that the next file need not wait for it.
+        mirrors: addresses of folders. One that fails moves to the end, so that the next file need not wait for it. None
+            is asked twice, whatever it says about trying again later.
         name: file name below each of them.
         check: raises DataError for bytes that are not the file.
         max_bytes: size in bytes beyond which a download is given up.
@@ -58,13 +63,13 @@ def fetch_from_mirrors(
             data = fetch(url, max_bytes=max_bytes, timeout=timeout, progress=progress)
             return data, check(data)
         except (MirrorError, DataError) as error:
-            complaints.append(f"{mirrors[0]}: {error}")
+            complaints.append(f"{shown(mirrors[0])}: {printable(str(error), _LONGEST_COMPLAINT)}")
             mirrors.append(mirrors.pop(0))
     raise MirrorError("; ".join(complaints) or "there was none to ask")
 
 
 def fetch(url: str, *, max_bytes: int, timeout: float, progress: Progress | None = None) -> bytes:
-    """Return what is at `url`, over http or https, through the proxies that the environment names.
+    """Return what is at `url`, over https through the proxy that the environment names, or over http from this machine.
 
     Args:
         url: the address.
@@ -73,8 +78,11 @@ def fetch(url: str, *, max_bytes: int, timeout: float, progress: Progress | None
         progress: called after each piece.
 
     Raises:
-        MirrorError: no answer, another status than success, too many bytes or too few, or too slow.
+        MirrorError: an address that may not be asked, no answer, another status than success, a redirect that may not
+            be followed, too many bytes or too few, or too slow.
     """
+    if reason := objection(url):
+        raise MirrorError(f"got {shown(url)!r}, {reason}; expected https")
     data, start = bytearray(), time.monotonic()
     with _open_in_time(url, timeout) as response:
         total = response.length  # counts down while reading
@@ -122,35 +130,50 @@ def _close_late(opened: Future[HTTPResponse]) -> None:
 
 
 def _open(url: str, timeout: float) -> HTTPResponse:
+    """Open `url`, or what it leads to."""
+    opener, passed = _opener(), [url]
+    while True:
+        try:
+            response: HTTPResponse = opener.open(passed[-1], timeout=timeout)
+            return response
+        except urllib.error.HTTPError as error:
+            error.close()  # unread: whatever its size
+            passed.append(_next_address(error, passed))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _as_mirror_error(error) from error
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """The standard opener would follow a redirect to ftp, or from https to http, and read what it carries."""
+    proxies = {scheme: proxy for scheme, proxy in urllib.request.getproxies().items() if scheme == "https"}
     opener = urllib.request.OpenerDirector()
-    # Built by hand: the standard opener would follow a redirect to ftp as well.
     handlers: tuple[Any, ...] = (
-        urllib.request.ProxyHandler(),
+        urllib.request.ProxyHandler(proxies),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
-        urllib.request.UnknownHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        _BoundedRedirects(),
     )
     for handler in handlers:
         opener.add_handler(handler)
-    try:
-        response: HTTPResponse = opener.open(url, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise MirrorError(f"got HTTP status {error.code}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _as_mirror_error(error) from error
-    return response
+    return opener
 
 
-class _BoundedRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects without reading what they carry, which the base class would do whatever its size."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        fp.close()
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _next_address(answer: urllib.error.HTTPError, passed: list[str]) -> str:
+    """Return where `answer`, which is none of success, leads to after the addresses `passed`."""
+    place = answer.headers.get("Location")
+    if answer.code not in _REDIRECTS or place is None:
+        later = answer.headers.get("Retry-After", "")
+        wish = f" and the wish to be asked again later ({printable(later, 40)}), which is not waited for"
+        raise MirrorError(f"got HTTP status {answer.code}{wish if later else ''}") from answer
+    target, reason = redirected(passed[-1], place)
+    if reason:
+        raise MirrorError(f"got {reason} ({shown(target)}); expected one to https") from answer
+    if target in passed:
+        raise MirrorError(f"got a redirect loop, back to {shown(target)}; expected the file") from answer
+    if len(passed) > _MOST_REDIRECTS:
+        raise MirrorError(f"got {len(passed)} redirects, the last to {shown(target)}; expected the file") from answer
+    return target
 
 
 def _read_piece(response: HTTPResponse) -> bytes:

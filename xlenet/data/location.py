@@ -1,4 +1,4 @@
-"""Where data files are: the folder, and the places in it."""
+"""Where data files are: the folder, the places in it, and whether they may come from elsewhere."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def _cache_folder() -> Path:
 def _from_environment(variable: str) -> Path | None:
     path = Path(os.environ.get(variable, ""))
     return path if path.is_absolute() else None  # the XDG rules: ignore a relative path
+
+
+def is_offline() -> bool:
+    """Return whether the network is never to be asked: ``XLENET_OFFLINE`` is set, and not to 0, off, no or false.
+
+    Any other word counts as a wish for quiet, since the opposite mistake could not be taken back.
+    """
+    return os.environ.get("XLENET_OFFLINE", "").strip().lower() not in ("", "0", "off", "no", "false")
 
 
 def places(folder: Path, source_name: str, torchvision_name: str) -> list[Path]:

@@ -12,15 +12,19 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import DataError, DataNotFoundError, OutputError
-from ..files import read_at_most, write_bytes_atomically
+from ..files import read_at_most, remove_leftovers, write_bytes_atomically
+from .addresses import objection, shown
 from .datafile import DataFile, verified_array
 from .dataset import Dataset
-from .location import default_data_dir, places
+from .location import default_data_dir, is_offline, places
 from .packing import is_packed
 from .registry import MNIST, SOURCES, Source
 
 if TYPE_CHECKING:
     from .download import Progress
+
+# Seconds after which a half-written file is nobody's any more; another process writes its own in seconds.
+_ABANDONED = 3600.0
 
 
 def load_mnist(
@@ -40,8 +44,9 @@ def load_mnist(
     Args:
         data_dir: the folder DIR; None is `default_data_dir`.
         source: which data set, of `xlenet.data.registry`.
-        mirrors: http or https addresses of folders to download from, in the order of asking; None is the data set's own
-            list, an empty list means never to download.
+        mirrors: https addresses of folders to download from, in the order of asking, or http ones on this machine; None
+            is the data set's own list, an empty list means never to download. With ``XLENET_OFFLINE`` set none is
+            asked.
         timeout: seconds without an answer, or without a byte, after which a mirror is given up.
         progress: called while downloading with a file's name, the bytes so far, and the bytes in all or None.
 
@@ -52,18 +57,19 @@ def load_mnist(
         DataNotFoundError: a file is not on disk and no mirror gave it.
         DataError: a file on disk is not what it should be.
         OutputError: a downloaded file cannot be saved.
-        ValueError: a mirror is no http or https address.
+        ValueError: a mirror is no https address, nor one of this machine.
 
     References:
         Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition, 1998.
         H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking, 2017.
     """
     asked = list(source.mirrors if mirrors is None else mirrors)
-    if not all(mirror.startswith(("http://", "https://")) for mirror in asked):
-        raise ValueError(
-            f"load {source.name}: got mirrors={mirrors!r}; expected a list of addresses that begin with http:// or "
-            "https://; give folders that hold the .gz files"
-        )
+    for mirror in asked:
+        if reason := objection(mirror):
+            raise ValueError(
+                f"load {source.name}: got the mirror {shown(mirror)!r}, {reason}; expected a list of https addresses, "
+                "or of http ones on this machine (localhost, 127.x.x.x, [::1]); give folders that hold the .gz files"
+            )
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     download = partial(_download, folder, source, mirrors=asked, timeout=timeout, progress=progress)
     arrays = []
@@ -110,17 +116,23 @@ def _is(path: Path, file: DataFile) -> bool:
 def _download(
     folder: Path, source: Source, file: DataFile, *, mirrors: list[str], timeout: float, progress: Progress | None
 ) -> Array:
+    name = f"{file.name}.gz"
+    looked = ", ".join(str(place) for place in places(folder, source.name, source.torchvision_name))
+    if is_offline():
+        raise DataNotFoundError(
+            f"load {source.name}: got no {file.name} (nor .gz) in {looked}, and XLENET_OFFLINE is set, so that no "
+            "mirror was asked; expected it in one of these folders; put the files there, name another folder with "
+            "data_dir (--data-dir, XLENET_DATA_DIR), or unset XLENET_OFFLINE"
+        )
     # Imported when needed: urllib and the TLS library behind it slow down a start that downloads nothing.
     from .download import MirrorError, fetch_from_mirrors
 
-    name = f"{file.name}.gz"
     check = partial(verified_array, file=file, require_sha256=True)
     try:
         data, array = fetch_from_mirrors(
             mirrors, name, check, max_bytes=file.packed_limit, timeout=timeout, progress=progress
         )
     except MirrorError as error:
-        looked = ", ".join(str(place) for place in places(folder, source.name, source.torchvision_name))
         raise DataNotFoundError(
             f"load {source.name}: got no {file.name} (nor .gz) in {looked}, and none from the mirrors ({error}); "
             "expected it in one of these folders or from a mirror; connect to the network, put the files there, or "
@@ -134,6 +146,7 @@ def _save(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(path, data)
+        remove_leftovers(path.parent, older_than=_ABANDONED)
     except OSError as error:
         # Windows does not replace a file that another process reads: that one was quicker, and its file serves.
         if not os.path.isfile(path):

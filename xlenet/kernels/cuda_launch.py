@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, batch_last, library_of, namespace_of
+from ..backend.gpu import cannot_compute, is_out_of_memory, is_part_absent
 from ..errors import BackendError
 from ..workspace import Workspace, new
 
@@ -55,6 +56,10 @@ def _kernel(source: str, name: str, options: tuple[str, ...], library: Any, devi
     try:
         return _module(source, options, library, device).get_function(name)
     except Exception as error:  # of the compiler, of the driver, or of headers that are not there
+        if is_out_of_memory(error):
+            raise
+        if is_part_absent(error):
+            raise cannot_compute(library, f"cupy:{device}", error) from error
         raise BackendError(
             f"kernel {name}: got {type(error).__name__} while compiling {source}.cu for GPU {device} ({error}); "
             "expected CUDA's run-time compiler to take it; XLENET_KERNELS=off computes without kernels"

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, OutputError
 from ..files import write_bytes_atomically
 
 # Matplotlib has no types of its own that could be named without importing it.
@@ -34,6 +34,7 @@ def new_figure(width: float, height: float) -> Figure:
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
+        OutputError: it finds no folder to keep its settings in.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,6 +43,11 @@ def new_figure(width: float, height: float) -> Figure:
         raise MissingExtraError(
             f"plotting: got no usable Matplotlib ({error}); expected it to draw a picture; "
             'pip install "xlenet[train]" brings it'
+        ) from error
+    except OSError as error:  # it wants a folder for itself: that of the user, else a temporary one
+        raise OutputError(
+            f"plotting: got no folder that Matplotlib may write to ({error.__cause__ or error}); expected one for its "
+            "settings and fonts; set MPLCONFIGDIR to a folder that can be written"
         ) from error
     figure = MatplotlibFigure(figsize=(width, height), dpi=_DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)

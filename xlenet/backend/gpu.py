@@ -1,0 +1,239 @@
+"""Why a GPU cannot be used: each cause told apart, with what was found and the one command that cures it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+from ..errors import BackendError
+from .libraries import Namespace
+
+# What can be installed as CuPy. Two of them write to the same folder, and the second spoils the first.
+_WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+_OLDEST_CUDA, _NEWEST_CUDA = 12, 13  # for which there are wheels of CuPy 14
+_OTHERWISE = "or --backend numpy"
+_INSTALL = 'pip install "xlenet[cuda13]" (cuda12 where nvidia-smi says CUDA 12)'
+
+# Numbers of CUDA's errors: they stay, and their names are only in the text.
+_DRIVER_TOO_OLD, _NO_DEVICE = 35, 100
+
+# How CuPy, its loader, NVRTC and the system say that a part of CUDA is not there.
+_ABSENT = re.compile(
+    r"CUDA headers|open source file|failed to load|Failure finding|open shared object|Could not find module|DLL load"
+)
+_NO_MEMORY = re.compile(r"cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|STATUS_ALLOC(ATION)?_FAILED")
+
+
+# ==== what is installed ====
+
+
+def check_wheels() -> None:
+    """Refuse two CuPys in one place, of which `import cupy` only warns."""
+    found = _installed()
+    if len(found) > 1:
+        came = " and ".join(f"{name} {version}" for name, version in found.items())
+        raise BackendError(
+            f"backend cupy: got {came}, which overwrite each other's files; expected one of them, {_OTHERWISE}; "
+            f"pip uninstall -y {' '.join(found)} && {_INSTALL}"
+        )
+
+
+def _installed() -> dict[str, str]:
+    from importlib import metadata  # slow to load, and asked for CuPy's sake alone
+
+    found = {}
+    for name in _WHEELS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def not_imported(error: Exception) -> BackendError:
+    """Return what to say about a CuPy that does not import."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+        return BackendError(
+            f"backend cupy: got no such package installed; expected a working cupy, {_OTHERWISE}; {_INSTALL}"
+        )
+    if is_part_absent(error):
+        return _without_a_part(error, _major(None))
+    if _is_about_a_file(error):
+        return _without_a_cache("cupy", error)
+    return BackendError(
+        f"backend cupy: got a package that does not import ({in_a_line(error)}); expected a working cupy, "
+        f"{_OTHERWISE}; {_instead(_major(None))}"
+    )
+
+
+def check_version(xp: Namespace) -> None:
+    """Refuse a CuPy without the array API's names."""
+    if int(xp.__version__.partition(".")[0]) < 14:
+        raise BackendError(
+            f"backend cupy: got CuPy {xp.__version__}; expected 14 or later, which has the array API's names, "
+            f"{_OTHERWISE}; {_instead(_major(xp))}"
+        )
+
+
+# ==== the driver and its devices ====
+
+
+def check_devices(xp: Namespace, name: str, device: int) -> None:
+    """Refuse a machine without the GPU number `device`. CuPy imports all the same, and fails later, in its first call.
+
+    Args:
+        xp: CuPy.
+        name: the backend's name, for messages.
+        device: number of the GPU among those that are visible.
+    """
+    runtime = xp.cuda.runtime
+    driver, wheel = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    if driver == 0:
+        raise BackendError(
+            f"backend {name}: got no NVIDIA driver; expected one, and a GPU, {_OTHERWISE}; install the driver (in a "
+            "container: start it with --gpus all), until this shows the GPU: nvidia-smi"
+        )
+    if driver // 1000 < wheel // 1000:  # within one major version CUDA runs with older drivers, too
+        raise _old_driver(name, driver, wheel)
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        status = getattr(error, "status", None)
+        if status == _DRIVER_TOO_OLD:
+            raise _old_driver(name, driver, wheel) from error
+        if status == _NO_DEVICE:
+            raise _no_device(name) from error
+        raise BackendError(
+            f"backend {name}: got {in_a_line(error)}; expected a usable NVIDIA GPU, {_OTHERWISE}; see whether the "
+            "driver works: nvidia-smi"
+        ) from error
+    if count == 0:
+        raise _no_device(name)
+    if device >= count:
+        raise BackendError(
+            f"backend {name}: got device {device} of {count} (CUDA_VISIBLE_DEVICES: {_visible()}); expected a number "
+            f"below {count}, {_OTHERWISE}; choose another device"
+        )
+
+
+def _old_driver(name: str, driver: int, wheel: int) -> BackendError:
+    fits = _OLDEST_CUDA <= driver // 1000 < wheel // 1000
+    cure = _instead(driver // 1000) if fits else "update the driver; which one is there, says: nvidia-smi"
+    return BackendError(
+        f"backend {name}: got an NVIDIA driver for CUDA {_readable(driver)}, and CuPy for CUDA {_readable(wheel)}; "
+        f"expected a driver that is new enough, {_OTHERWISE}; {cure}"
+    )
+
+
+def _no_device(name: str) -> BackendError:
+    cure = "see which the driver finds: nvidia-smi"
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        cure = "unset CUDA_VISIBLE_DEVICES"
+    return BackendError(
+        f"backend {name}: got no visible GPU (CUDA_VISIBLE_DEVICES: {_visible()}); expected one, {_OTHERWISE}; {cure}"
+    )
+
+
+def _visible() -> str:
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "not set" if value is None else repr(value)
+
+
+# ==== computing ====
+
+
+def cannot_compute(xp: Namespace, name: str, error: Exception) -> BackendError:
+    """Return what to say where devices are counted, and a first computation on one fails."""
+    if is_part_absent(error):
+        return _without_a_part(error, _major(xp))
+    if _is_about_a_file(error):
+        return _without_a_cache(name, error)
+    if is_out_of_memory(error):
+        return BackendError(
+            f"backend {name}: got a GPU without free memory ({in_a_line(error)}{memory_in_use(xp)}); expected some, "
+            f"{_OTHERWISE}; see who holds it: nvidia-smi"
+        )
+    return BackendError(
+        f"backend {name}: got {in_a_line(error)} in a first computation; expected a GPU that computes, {_OTHERWISE}; "
+        "see whether the driver works: nvidia-smi"
+    )
+
+
+def is_part_absent(error: BaseException | None) -> bool:
+    """Return whether `error`, or what led to it, says that CUDA's compiler, headers or a library are not there."""
+    while error is not None:
+        if _ABSENT.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _without_a_part(error: Exception, major: int) -> BackendError:
+    wheel = f"cupy-cuda{major}x"
+    # Beside a CuPy that is no wheel, another one would spoil both.
+    cure = f'pip install "{wheel}[ctk]"' if wheel in _installed() else _instead(major)
+    return BackendError(
+        f"backend cupy: got CuPy without CUDA's compiler, headers or libraries ({in_a_line(error)}); expected them "
+        f"beside it, {_OTHERWISE}; {cure}"
+    )
+
+
+def _is_about_a_file(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.filename is not None
+
+
+def _without_a_cache(name: str, error: Exception) -> BackendError:
+    return BackendError(
+        f"backend {name}: got no folder for compiled kernels ({in_a_line(error)}); expected one that can be written, "
+        f"{_OTHERWISE}; export CUPY_CACHE_DIR=$(mktemp -d)"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` is a library's or a driver's word for memory that is used up, of the host or of a GPU."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+
+
+def memory_in_use(xp: Namespace) -> str:
+    """Return how full CuPy's pool and the current GPU are, to stand behind another text; nothing if nobody can tell."""
+    try:
+        pool, (free, total) = xp.get_default_memory_pool(), xp.cuda.runtime.memGetInfo()
+        used, held = pool.used_bytes(), pool.total_bytes()
+    except Exception:  # a driver that has just failed need not answer
+        return ""
+    return f"; {used:,} of the pool's {held:,} bytes in use; {free:,} of the GPU's {total:,} bytes free"
+
+
+# ==== words ====
+
+
+def in_a_line(error: BaseException) -> str:
+    r"""Return an error's type and text without line breaks, and not too long: compilers print whole sources.
+
+    Example:
+        >>> in_a_line(RuntimeError("first line\n  second line"))
+        'RuntimeError: first line second line'
+    """
+    while isinstance(error, ImportError) and error.__cause__ is not None:  # CuPy wraps it in a page of advice
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 200 else text[:197] + '...'}"
+
+
+def _readable(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _major(xp: Namespace | None) -> int:
+    """Return the version of CUDA that CuPy was made for, as far as there are wheels."""
+    wheels = [name for name in _installed() if name != "cupy"]
+    if wheels:
+        major = int(wheels[0].removeprefix("cupy-cuda").removesuffix("x"))
+    else:
+        major = xp.cuda.runtime.runtimeGetVersion() // 1000 if xp is not None else _NEWEST_CUDA
+    return min(max(major, _OLDEST_CUDA), _NEWEST_CUDA)
+
+
+def _instead(major: int) -> str:
+    """Return the command that puts the wheel for a version of CUDA in the place of what is installed."""
+    there, new = " ".join(_installed()), f'pip install "xlenet[cuda{major}]"'
+    return f"pip uninstall -y {there} && {new}" if there else new
