@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import Array, on_device_of
+from .checks import on_device
 from .functional import softmax_cross_entropy
 from .workspace import Workspace
 
@@ -32,7 +33,7 @@ class SoftmaxCrossEntropy:
         self, logits: Array, labels: Array, *, labels_checked: bool = False, work: Workspace | None = None
     ) -> Array:
         """Return the mean loss over the batch, an array of no axes, and remember what `backward` needs."""
-        with on_device_of(logits):
+        with on_device("SoftmaxCrossEntropy", "logits", logits):
             loss, self._cache = softmax_cross_entropy.forward(logits, labels, labels_checked=labels_checked, work=work)
         return loss
 

@@ -6,7 +6,7 @@ own module, never a wrapper. Bytes cross between host and device in `to_host` an
 made of), and nowhere else.
 """
 
-from .choice import Backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
+from .choice import Backend, as_backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
 from .libraries import Array, Namespace, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
@@ -32,6 +32,7 @@ __all__ = [
     "Backend",
     "Namespace",
     "arange",
+    "as_backend",
     "batch_first",
     "batch_last",
     "copy",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, batch_first, batch_last, namespace_of, swappable, to_device
-from ..checks import check_dtype
+from ..checks import check_dtype, check_library
 from ..workspace import Workspace, new
 
 _PART = 1000  # images
@@ -46,10 +46,10 @@ class Images:
     """
 
     def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: Any = "float32") -> None:
-        x, y = np.asarray(x), np.asarray(y)
+        x, y = _on_host("x", x), _on_host("y", y)
         if x.dtype != np.uint8 or not np.issubdtype(y.dtype, np.integer):
             raise TypeError(
-                f"Images: got x {x.dtype} and y {y.dtype}; expected uint8 and integers; pass pixels of 0 to 255"
+                f"Images: got x {_type_of(x)} and y {_type_of(y)}; expected uint8 and integers; pass pixels of 0 to 255"
             )
         if x.ndim != 4 or y.shape != x.shape[:1] or x.size == 0:
             raise ValueError(
@@ -74,9 +74,26 @@ class Images:
         in memory.
         """
         if isinstance(which, slice):
-            return normalise(self.x[which, ...], self._scale, self._shift, self.dtype, work=work), self.y[which]
-        x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
-        return x, namespace_of(which).take(self.y, which, axis=0)
+            y = self.y[which]
+            if not y.shape[0]:
+                raise ValueError(
+                    f"Images: got which {which} of {len(self)} images; expected at least one of them; ask for others"
+                )
+            return normalise(self.x[which, ...], self._scale, self._shift, self.dtype, work=work), y
+        xp = check_library("Images", which=which, x=self.x)
+        if which.ndim != 1 or which.dtype not in (xp.int64, xp.int32) or not which.shape[0]:
+            raise TypeError(
+                f"Images: got which of shape {tuple(which.shape)}, {which.dtype}; expected positions (N,), int64, at "
+                "least one, or a slice; pass one of them"
+            )
+        try:
+            x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
+        except IndexError as error:  # a GPU does not say, and takes another image
+            raise ValueError(
+                f"Images: got which with a position beyond {len(self)} images ({error}); expected 0 to {len(self) - 1}; "
+                "ask for others"
+            ) from None
+        return x, xp.take(self.y, which, axis=0)
 
 
 @swappable
@@ -110,8 +127,31 @@ def normalise(pixels: Array, scale: Array, shift: Array, dtype: Any, *, work: Wo
     return batch_first(x)
 
 
+def _on_host(name: str, values: Any) -> Any:
+    """Return `values` as an array on the host."""
+    try:
+        return values if isinstance(values, np.ndarray) else np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # of another device, or rows that are not equally long
+        raise TypeError(
+            f"Images: got {name}, a {type(values).__module__}.{type(values).__qualname__} that cannot be read "
+            f"({error}); expected an array on the host; fetch it with xlenet.to_host"
+        ) from None
+
+
+def _type_of(values: Any) -> str:
+    """Return the type of `values`, and that there is NaN among them: most often the cause, and else the next error."""
+    broken = values.dtype.kind in "fc" and bool(np.isnan(values).any())
+    return f"{values.dtype} with NaN" if broken else str(values.dtype)
+
+
 def _checked(normalization: Normalization, channels: int) -> Normalization:
-    mean, std = (tuple(float(value) for value in values) for values in normalization)
+    try:
+        mean, std = (tuple(float(value) for value in values) for values in normalization)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"Images: got normalization {normalization!r}; expected a Normalization: two tuples of numbers, mean and "
+            "std, as long as there are channels; take the training set's"
+        ) from None
     fits = len(mean) == len(std) == channels and all(map(math.isfinite, mean)) and all(0.0 < s < math.inf for s in std)
     if not fits:
         raise ValueError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, in_one_piece, into, put
-from ..checks import check_arrays, check_gradient, check_shape
+from ..checks import check_arrays, check_cache, check_gradient, check_shape
 from ..workspace import Workspace, new
 from .matmul import matmul
 from .windows import Padding, Windows, fold, unfold, windows_over
@@ -130,6 +130,7 @@ def backward(
         array([[[[8., 8.],
                  [8., 8.]]]])
     """
+    check_cache("conv2d", cache, Cache)
     columns, weight, windows, x_shape, has_bias = cache
     f = weight.shape[0]
     xp = check_gradient("conv2d", dy, (x_shape[0], f, *windows.out), weight)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, arange, namespace_of, swappable
-from ..checks import check_axes, check_floating, check_shape
+from ..checks import check_axes, check_cache, check_floating, check_library, check_shape
 from ..workspace import Workspace
 
 
@@ -49,7 +49,7 @@ def forward(
     """
     check_floating("softmax_cross_entropy", logits=logits)
     check_axes("softmax_cross_entropy", "(N, K)", logits=logits)
-    xp = namespace_of(logits, labels)
+    xp = check_library("softmax_cross_entropy", logits=logits, labels=labels)
     n, k = logits.shape
     labels = _checked(labels, n, k, labels_checked)
     one_hot = labels[:, None] == arange(k, like=logits)[None, :]
@@ -98,6 +98,7 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
         >>> backward(1.0, cache)
         array([[ 0.5, -0.5]])
     """
+    check_cache("softmax_cross_entropy", cache, Cache)
     probabilities, one_hot = cache
     xp = namespace_of(probabilities)
     if getattr(dloss, "shape", ()) != ():

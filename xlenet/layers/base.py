@@ -8,19 +8,18 @@ from typing import Any, Self
 from ..backend import (
     Array,
     Backend,
+    as_backend,
     copy,
     default_backend,
     library_of,
     namespace_of,
     on_device_of,
     place,
-    read,
-    resolve_backend,
     to_device,
     to_host,
     zeros,
 )
-from ..checks import check_shape
+from ..checks import check_kind, check_shape, on_device, read_real, switch
 from ..workspace import Workspace
 
 
@@ -60,7 +59,7 @@ class Layer:
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self.training = True
-        self._requires_grad = requires_grad
+        self._requires_grad = switch(type(self).__name__, "requires_grad", requires_grad)
         self._cache: tuple[Any] | None = None  # of the last forward; a cache may itself be None
 
     # ==== what is computed ====
@@ -70,12 +69,25 @@ class Layer:
         return self.forward(x)
 
     def forward(self, x: Array, *, work: Workspace | None = None) -> Array:
-        """Return the layer's result by the rules of its mode, and remember what `backward` needs."""
-        with on_device_of(x):
+        """Return the layer's result by the rules of its mode, and remember what `backward` needs.
+
+        Raises:
+            TypeError, ValueError: x is not what the layer takes. Parameters, gradients and buffers are as before then.
+        """
+        y = self._propose(x, work)
+        self._settle()
+        return y
+
+    def _propose(self, x: Array, work: Workspace | None) -> Array:
+        """Do what `forward` does, but for what could not be taken back if something behind it fails: see `_settle`."""
+        with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             y, cache = self._forward(x, work)
         self._cache = (cache,)
         return y
+
+    def _settle(self) -> None:
+        """Let buffers follow the last `_propose`."""
 
     def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
         """Return the gradient by the x of the last `forward`, and put those by the parameters into `grads`.
@@ -93,7 +105,7 @@ class Layer:
                 f"{type(self).__name__}: got backward without a forward before it; expected forward first; "
                 "call the layer on x"
             )
-        with on_device_of(dy):
+        with on_device(type(self).__name__, "dy", dy):
             dx = self._backward(dy, self._cache[0], need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
         return dx
@@ -106,7 +118,7 @@ class Layer:
 
     def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
         """Return the result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
-        with on_device_of(x):
+        with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             return self._infer(x, work)
 
@@ -175,9 +187,9 @@ class Layer:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self._requires_grad = bool(value)
+        value = self._requires_grad = switch(type(self).__name__, "requires_grad", value)
         for _, leaf in self.leaves():
-            leaf._requires_grad = bool(value)
+            leaf._requires_grad = value
             leaf.grads.clear()
             if value:
                 leaf.grads.update({name: zeros(p.shape, like=p) for name, p in leaf.params.items()})
@@ -216,11 +228,16 @@ class Layer:
         PyTorch's ``num_batches_tracked`` is passed over.
 
         Raises:
+            TypeError: `state` is no mapping, or something in it is no array of real numbers; nothing has been changed
+                then.
             ValueError: a name is missing or unknown, or a shape differs; nothing has been changed then.
         """
         mine = dict(self._arrays())
-        given = {name: read(a) for name, a in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
-        missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys())
+        check_kind("load_state_dict", "state", state, Mapping, "a mapping from names to arrays")
+        given = {
+            name: read_real("load_state_dict", str(name), a) for name, a in state.items() if str(name).rpartition(".")[2] != "num_batches_tracked"
+        }
+        missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys(), key=str)
         if missing or unknown:
             raise ValueError(
                 f"load_state_dict: got names without {missing or 'none missing'} and with unknown {unknown or 'none'}; "
@@ -245,7 +262,7 @@ class Layer:
 
     def to(self, backend: str | Backend) -> Self:
         """Move all arrays to another library or device, such as ``"cupy"``; make optimisers afterwards."""
-        backend = backend if isinstance(backend, Backend) else resolve_backend(backend)
+        backend = as_backend(backend)
         self.forget()
         for _, layer in self.leaves():
             for arrays in (layer.params, layer.grads, layer.buffers):
