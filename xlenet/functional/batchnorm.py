@@ -15,7 +15,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into, swappable
-from ..checks import check_arrays, check_cache, check_gradient, check_shape, number
+from ..checks import check_arrays, check_cache, check_gradient, check_library, check_shape, number
 from ..workspace import Workspace, new
 
 
@@ -133,6 +133,9 @@ def update_running(running_mean: Array, running_var: Array, cache: Any, decay: f
         cache: what `forward_training` returned: its mean, var and m are read.
         decay: the weight of the old value, 0 to 1.
 
+    Raises:
+        TypeError, ValueError: as in `forward_training`; nothing has been changed then.
+
     Example:
         >>> import numpy as np
         >>> mean, var = np.zeros(1), np.ones(1)
@@ -141,6 +144,11 @@ def update_running(running_mean: Array, running_var: Array, cache: Any, decay: f
         (array([1.]), array([1.5]))
     """
     decay = number("batchnorm", "decay", decay, 0.0, 1.0, closed=True)
+    if not hasattr(cache, "var"):  # each kernel has a kind of its own
+        check_cache("batchnorm", cache, TrainingCache)
+    check_library("batchnorm", running_mean=running_mean, running_var=running_var, x=cache.mean)
+    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+        check_shape("batchnorm", name, array, cache.mean.shape, "one number for each channel of x")
     running_mean *= decay
     running_mean += (1.0 - decay) * cache.mean
     running_var *= decay

@@ -98,14 +98,18 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
         >>> backward(1.0, cache)
         array([[ 0.5, -0.5]])
     """
-    check_cache("softmax_cross_entropy", cache, Cache)
-    probabilities, one_hot = cache
-    xp = namespace_of(probabilities)
+    if not isinstance(dloss, int | float):
+        check_floating("softmax_cross_entropy", dloss=dloss)  # a number, or an array of one
     if getattr(dloss, "shape", ()) != ():
         raise ValueError(
             f"softmax_cross_entropy: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
             "the loss is already the mean over the batch"
         )
+    check_cache("softmax_cross_entropy", cache, Cache)
+    probabilities, one_hot = cache
+    xp = namespace_of(probabilities)
+    if not isinstance(dloss, int | float):
+        check_library("softmax_cross_entropy", dloss=dloss, logits=probabilities)
     dlogits = probabilities - xp.astype(one_hot, probabilities.dtype)
     dlogits *= dloss / probabilities.shape[0]
     return dlogits

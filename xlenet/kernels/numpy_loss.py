@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array
-from ..checks import check_axes, check_floating, check_shape
+from ..checks import check_axes, check_floating, check_library, check_shape
 from ..workspace import Workspace
 
 
@@ -48,8 +48,12 @@ def tally(sums: Array, loss: Array, logits: Array, labels: Array) -> Any:
 
 def backward(dloss: Any, cache: Any, *, work: Workspace | None = None) -> Any:
     """See `softmax_cross_entropy.backward`."""
-    if not isinstance(cache, Cache) or getattr(dloss, "shape", ()) != ():
+    if not isinstance(cache, Cache):
         return NotImplemented
+    if not isinstance(dloss, int | float):
+        check_library("softmax_cross_entropy", dloss=dloss, logits=cache.probabilities)
+        if np.shape(dloss) != () or dloss.dtype.kind != "f":
+            return NotImplemented
     probabilities, labels = cache
     n = len(labels)
     share = float(dloss) / n  # a NumPy float64 would make everything float64

@@ -52,6 +52,8 @@ class Sequential(Layer):
         self._steps = join_neighbours(list(layers.values()))
 
     def __getitem__(self, name: str) -> Layer:
+        if not isinstance(name, str) or name not in self._layers:
+            raise KeyError(f"Sequential: got name {name!r}; expected one of {list(self._layers)}; choose one of these")
         return self._layers[name]
 
     def __iter__(self) -> Iterator[str]:
