@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, to_host
+from .checks import as_json, check_kind, check_path
 from .errors import DataError, DataNotFoundError, MissingExtraError
 from .files import write_bytes_atomically
 from .layers import Layer
@@ -28,6 +29,7 @@ def save_model(path: str | os.PathLike[str], model: Layer, about: dict[str, Any]
         about: what a reader must know besides, as JSON: the normalisation of the images, the architecture.
 
     Raises:
+        TypeError: an argument is of another kind, or JSON cannot hold `about`.
         OutputError: the file cannot be written.
         MissingExtraError: safetensors is not installed.
 
@@ -40,6 +42,9 @@ def save_model(path: str | os.PathLike[str], model: Layer, about: dict[str, Any]
         >>> sorted(state), about
         (['bias', 'weight'], {'classes': 2})
     """
+    check_path("save_model", path)
+    check_kind("save_model", "model", model, Layer, "a Layer")
+    as_json("save_model", "about", about)
     save_arrays(path, model.state_dict(), about)
 
 
@@ -69,6 +74,7 @@ def load_arrays(
     path: str | os.PathLike[str], operation: str = "load_snapshot"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_arrays` wrote; errors are those of `operation`."""
+    check_path(operation, path)
     safetensors = _safetensors()
     try:
         with open(path, "rb") as file:

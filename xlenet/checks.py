@@ -5,10 +5,12 @@ work.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import numbers
 import operator
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .backend import Array, library_of, namespace_of, on_device_of, read
@@ -216,7 +218,30 @@ def switch(operation: str, name: str, value: Any) -> bool:
 def check_kind(operation: str, name: str, value: Any, kind: type, what: str) -> None:
     """Check that `value` is an instance of `kind`, which is `what` in words."""
     if not isinstance(value, kind):
-        raise TypeError(f"{operation}: got {name} {_shortened(value)}; expected {what}; make one first")
+        raise TypeError(f"{operation}: got {name} {_shortened(value)}; expected {what}; pass one")
+
+
+def check_texts(operation: str, name: str, values: Any) -> None:
+    """Check that `values` are several texts, and not a single one."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        raise TypeError(f"{operation}: got {name} {_shortened(values)}; expected a list of texts; pass one")
+
+
+def check_path(operation: str, path: Any) -> None:
+    """Check that `path` is a path: a whole number would be a file that is open already."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{operation}: got path {path!r}; expected a path; pass a text or a pathlib.Path")
+
+
+def as_json(operation: str, name: str, value: Any) -> str:
+    """Return a dict as JSON, with its keys in order."""
+    try:
+        if isinstance(value, dict):
+            return json.dumps(value, sort_keys=True)
+        came = repr(value)
+    except (TypeError, ValueError) as error:
+        came = f"with {error}"
+    raise TypeError(f"{operation}: got {name} {came}; expected a dict that JSON can hold; convert what is in it")
 
 
 def check_callable(operation: str, name: str, value: Callable[..., Any] | None) -> None:

@@ -58,6 +58,7 @@ class Optimizer:
 
     def is_for(self, model: Layer) -> bool:
         """Return whether the layers that this optimiser changes are all in `model`."""
+        check_kind(type(self).__name__, "model", model, Layer, "a Layer")
         leaves = {id(leaf) for _, leaf in model.leaves()}
         return all(id(mine) in leaves for mine, _ in self._places)
 

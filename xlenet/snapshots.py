@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .checkpoint import load_arrays, save_arrays
-from .checks import integer
+from .checks import as_json, check_kind, check_path, integer
 from .errors import DataError, OutputError
 from .files import remove_leftovers
 from .layers import Layer
@@ -58,6 +58,11 @@ def save_snapshot(
         >>> snapshot.position.epoch, snapshot.config, sorted(snapshot.model)
         (2, {'seed': 0}, ['bias', 'weight'])
     """
+    check_path("save_snapshot", path)
+    check_kind("save_snapshot", "model", model, Layer, "a Layer")
+    check_kind("save_snapshot", "optimizer", optimizer, Optimizer, "an optimiser, such as SGD")
+    check_kind("save_snapshot", "position", position, Position, "a Position")
+    as_json("save_snapshot", "config", config)
     arrays = {_MODEL + name: array for name, array in model.state_dict().items()}
     arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
     history = [epoch._asdict() for epoch in position.history]
@@ -116,12 +121,14 @@ def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
     """Put a snapshot's arrays into a model and its optimiser, on whichever library they are.
 
     Raises:
-        DataError: they are not those of such a model, or of such an optimiser.
+        DataError: they are not those of such a model, or of such an optimiser; nothing has been changed then.
     """
+    before = model.state_dict()
     try:
         model.load_state_dict(snapshot.model)
         optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        model.load_state_dict(before)  # both or neither
         raise DataError(f"snapshot: {error}") from error
 
 

@@ -101,8 +101,12 @@ def backpropagate(
 ) -> tuple[Array, Array]:
     """Go forward and backward; return the loss and the logits."""
     logits = model._propose(x, work)
-    value = loss.forward(logits, labels, labels_checked=labels_checked, work=work)
-    model._settle()  # only now: running statistics have not followed a batch whose labels are refused
+    try:
+        value = loss.forward(logits, labels, labels_checked=labels_checked, work=work)
+    except BaseException:
+        model.forget()
+        raise
+    model._settle()  # only now: running statistics do not follow a batch whose labels are refused
     model.backward(loss.backward(work=work), need_dx=False, work=work)
     return value, logits
 

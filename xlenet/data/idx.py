@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import Array
+from ..checks import check_path, integer
 from ..errors import DataError, DataNotFoundError
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -48,6 +49,10 @@ def parse_idx(data: bytes | bytearray) -> Array:
         >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]))
         array([[7, 8, 9]], dtype=uint8)
     """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(
+            f"parse_idx: got data, a {type(data).__module__}.{type(data).__qualname__}; expected bytes; read the file first"
+        )
     dtype, shape = _parse_header(data)
     start, wanted = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
     if len(data) - start != wanted:
@@ -106,6 +111,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array
         ...     read_idx(path)
         array([7, 9], dtype=uint8)
     """
+    check_path("read_idx", path)
+    max_bytes = integer("read_idx", "max_bytes", max_bytes, 0)
     try:
         return parse_idx(unpack(read_at_most(path, packed_limit(max_bytes)), max_bytes))
     except DataNotFoundError:

@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import Array, batch_first, batch_last, namespace_of, swappable, to_device
 from ..checks import check_dtype, check_library
 from ..workspace import Workspace, new
+from .host import on_host
 
 _PART = 1000  # images
 
@@ -46,7 +47,7 @@ class Images:
     """
 
     def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: Any = "float32") -> None:
-        x, y = _on_host("x", x), _on_host("y", y)
+        x, y = on_host("Images", "x", x), on_host("Images", "y", y)
         if x.dtype != np.uint8 or not np.issubdtype(y.dtype, np.integer):
             raise TypeError(
                 f"Images: got x {_type_of(x)} and y {_type_of(y)}; expected uint8 and integers; pass pixels of 0 to 255"
@@ -72,14 +73,14 @@ class Images:
     def batch(self, which: slice | Array, work: Workspace | None = None) -> tuple[Array, Array]:
         """Return the images and labels at `which`, a slice or an array of positions: x (N, C, H, W) with N innermost
         in memory.
+
+        Raises:
+            TypeError, ValueError: `which` is neither, or asks for an image that is not there. (A GPU does not notice
+                such a position in an array, and gives another image.)
         """
         if isinstance(which, slice):
-            y = self.y[which]
-            if not y.shape[0]:
-                raise ValueError(
-                    f"Images: got which {which} of {len(self)} images; expected at least one of them; ask for others"
-                )
-            return normalise(self.x[which, ...], self._scale, self._shift, self.dtype, work=work), y
+            part = self._part(which)
+            return normalise(self.x[part, ...], self._scale, self._shift, self.dtype, work=work), self.y[part]
         xp = check_library("Images", which=which, x=self.x)
         if which.ndim != 1 or which.dtype not in (xp.int64, xp.int32) or not which.shape[0]:
             raise TypeError(
@@ -94,6 +95,19 @@ class Images:
                 "ask for others"
             ) from None
         return x, xp.take(self.y, which, axis=0)
+
+
+    def _part(self, which: slice) -> slice:
+        """Return a slice of what is there, and not of nothing."""
+        try:
+            start, stop, step = which.indices(len(self))
+        except TypeError:
+            raise TypeError(f"Images: got which {which}; expected whole numbers in a slice; pass them") from None
+        if not range(start, stop, step):
+            raise ValueError(
+                f"Images: got which {which} of {len(self)} images; expected at least one of them; ask for others"
+            )
+        return slice(start, stop, step) if step > 0 else which
 
 
 @swappable
@@ -125,17 +139,6 @@ def normalise(pixels: Array, scale: Array, shift: Array, dtype: Any, *, work: Wo
     x *= scale
     x += shift
     return batch_first(x)
-
-
-def _on_host(name: str, values: Any) -> Any:
-    """Return `values` as an array on the host."""
-    try:
-        return values if isinstance(values, np.ndarray) else np.asarray(values)
-    except (TypeError, ValueError, RuntimeError) as error:  # of another device, or rows that are not equally long
-        raise TypeError(
-            f"Images: got {name}, a {type(values).__module__}.{type(values).__qualname__} that cannot be read "
-            f"({error}); expected an array on the host; fetch it with xlenet.to_host"
-        ) from None
 
 
 def _type_of(values: Any) -> str:
