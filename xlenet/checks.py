@@ -10,10 +10,10 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from .backend import Array, library_of, namespace_of, on_device_of, read
+from .backend import Array, kind_of, library_of, namespace_of, on_device_of, read
 
 # ==== arrays ====
 
@@ -37,10 +37,9 @@ def read_real(operation: str, name: str, array: Any) -> Any:
     try:
         host = read(array)
     except (TypeError, RuntimeError) as error:  # the latter is PyTorch's
-        check_library(operation, **{name: array})
         raise TypeError(
-            f"{operation}: got {name} that cannot be read ({error}); expected an array of NumPy or CuPy, or one on the "
-            "host; fetch it first"
+            f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy, or one on the host that "
+            "NumPy can read; convert or fetch it first"
         ) from error
     if host.dtype.kind not in "biuf":
         raise TypeError(f"{operation}: got {name} {host.dtype}; expected real numbers; cast it")
@@ -64,10 +63,9 @@ def _say_whose_fault(operation: str, arrays: dict[str, Array | None]) -> None:
         try:
             found[name] = library_of(array).__name__
         except TypeError:
-            kind = "None" if array is None else f"a {type(array).__module__}.{type(array).__qualname__}"
             raise TypeError(
-                f"{operation}: got {name}, {kind}; expected an array of NumPy or CuPy; convert it first, for example "
-                "with numpy.asarray"
+                f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy; convert it first, for "
+                "example with numpy.asarray"
             ) from None
     if len(set(found.values())) > 1:
         came = " and ".join(f"{name} of {library}" for name, library in found.items())
@@ -137,8 +135,7 @@ def check_cache(operation: str, cache: Any, *kinds: type) -> None:
     """Check that `cache` is what the forward of `operation` returned beside its result."""
     if not isinstance(cache, kinds):
         raise TypeError(
-            f"{operation}: got cache, a {type(cache).__module__}.{type(cache).__qualname__}; expected the one that "
-            "forward returned; pass it as it is"
+            f"{operation}: got cache, {kind_of(cache)}; expected the one that forward returned; pass it as it is"
         )
 
 
@@ -187,7 +184,7 @@ def number(
         >>> number("SGD", "momentum", 0.9, 0.0, 1.0)
         0.9
     """
-    if type(value) is not float and (not isinstance(value, numbers.Real) or isinstance(value, bool)):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
         raise TypeError(
             f"{operation}: got {name} {value!r}; expected {_range(low, below, above, closed)}; pass a float"
         )
@@ -244,15 +241,17 @@ def as_json(operation: str, name: str, value: Any) -> str:
     raise TypeError(f"{operation}: got {name} {came}; expected a dict that JSON can hold; convert what is in it")
 
 
-def check_callable(operation: str, name: str, value: Callable[..., Any] | None) -> None:
-    """Check that `value` can be called, or is None."""
-    if value is not None and not callable(value):
-        raise TypeError(f"{operation}: got {name} {_shortened(value)}; expected a function; pass one, without calling it")
+def check_callable(operation: str, name: str, value: Any) -> None:
+    """Check that `value` can be called."""
+    if not callable(value):
+        raise TypeError(
+            f"{operation}: got {name} {_shortened(value)}; expected a function; pass one, without calling it"
+        )
 
 
 def _shortened(value: Any) -> str:
     text = repr(value)
-    return text if len(text) < 80 else f"a {type(value).__module__}.{type(value).__qualname__}"
+    return text if len(text) < 80 else kind_of(value)
 
 
 def check_dtype(operation: str, dtype: Any) -> str:

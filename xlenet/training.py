@@ -187,10 +187,10 @@ def fit(
             f"fit: got batch_size {batch_size} for {len(train)} images; expected no more than those; use a smaller one"
         )
     lr = number("fit", "lr", lr, 0.0, above=True)
-    for name, function in (("schedule", schedule), ("on_step", on_step), ("on_epoch", on_epoch), ("should_stop", should_stop)):
-        check_callable("fit", name, function)
-    if schedule is None:
-        raise TypeError("fit: got schedule None; expected a function; xlenet.schedules has some, such as constant")
+    check_callable("fit", "schedule", schedule)
+    for name, function in (("on_step", on_step), ("on_epoch", on_epoch), ("should_stop", should_stop)):
+        if function is not None:
+            check_callable("fit", name, function)
     if start is not None:
         check_kind("fit", "start", start, Position, "a Position, or None")
     _check_party("fit", model, optimizer)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from .backend import Array, batch_first, empty, namespace_of
+from .backend import Array, batch_first, empty, kind_of, namespace_of
 
 # Every array begins at a multiple of so many numbers: of 64 bytes at least, a line of the cache.
 _ALIGNMENT = 64
@@ -134,8 +134,8 @@ def _check_loan(shape: Any, like: Any, dtype: Any) -> None:
         namespace_of(like)
     except TypeError:
         raise TypeError(
-            f"Workspace: got like {'None' if like is None else f'a {type(like).__module__}.{type(like).__qualname__}'}; "
-            "expected an array of NumPy or CuPy; pass one that lies where the memory shall"
+            f"Workspace: got like, {kind_of(like)}; expected an array of NumPy or CuPy; pass one that lies where the "
+            "memory shall"
         ) from None
     if not isinstance(shape, tuple) or not all(hasattr(size, "__index__") for size in shape):
         raise TypeError(f"Workspace: got shape {shape!r}; expected a tuple of whole numbers; pass an array's shape")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.bad_input.table import Call, Table, bad, exactly, made, no_arrays, open_library, whole_numbers, wrong_library
+from tests.bad_input.table import Call, Table, bad, made, no_arrays, open_library, whole_numbers
 from tests.libraries import Lib
 from tests.networks import backend_name
 from xlenet import Workspace, namespace_of, synchronize, to_device, to_host, use_backend, use_threads
@@ -30,7 +30,10 @@ call = Call(entered(use_backend), "backend", lambda lib: {"name": backend_name(l
 TABLE.add(
     call,
     [bad(call, "name", v, TypeError, repr(v), "a name", named="") for v in (None, 3, 1.5, ["numpy"], np.float32, True)],
-    [bad(call, "name", v, BackendError, repr(v), "numpy", named="") for v in ("", "nunpy", "numpy:1", "cupy:x", "auto:0")],
+    [
+        bad(call, "name", v, BackendError, repr(v), "numpy", named="")
+        for v in ("", "nunpy", "numpy:1", "cupy:x", "auto:0")
+    ],
 )
 call = Call(entered(use_threads), "use_threads", lambda lib: {"count": 2}, arrays=False)
 TABLE.add(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tests.bad_input.layers import dtypes
-from tests.bad_input.table import INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
-from tests.bad_input.training import PATHS, images, paths
+from tests.bad_input.table import INF, NAN, Call, Table, bad, made, no_arrays, whole_numbers
+from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
 from xlenet import data, plotting
 from xlenet.data import Images, Normalization
@@ -62,7 +62,17 @@ TABLE.add(
     bad(call, "x", [[1, 2], [3]], TypeError, "list", "on the host", came="ragged"),
     [
         bad(call, "x", np.zeros(shape, np.uint8), ValueError, f"x {shape}", "(N, C, H, W)", came=f"{shape}")
-        for shape in [(), (4,), (4, 2, 4), (4, 1, 2, 4, 1), (0, 1, 2, 4), (4, 0, 2, 4), (4, 1, 0, 4), (4, 1, 2, 0), (3, 1, 2, 4)]
+        for shape in [
+            (),
+            (4,),
+            (4, 2, 4),
+            (4, 1, 2, 4, 1),
+            (0, 1, 2, 4),
+            (4, 0, 2, 4),
+            (4, 1, 0, 4),
+            (4, 1, 2, 0),
+            (3, 1, 2, 4),
+        ]
     ],
     bad(call, "x", np.zeros((4, 3, 2, 4), np.uint8), ValueError, "3 channels", "for each", named="normalization"),
     [
@@ -133,9 +143,7 @@ call = Call(data.load, "load", lambda lib: {"name": "generated"}, arrays=False, 
 _names = ("mnits", "", None, 3, ["mnist"], "MNIST")
 TABLE.add(call, [bad(call, "name", v, ValueError, repr(v), "mnist", named="") for v in _names])
 
-call = Call(
-    data.generated_digits, "generated_digits", lambda lib: {"n_train": 2, "n_test": 1, "seed": 0}, arrays=False
-)
+call = Call(data.generated_digits, "generated_digits", lambda lib: {"n_train": 2, "n_test": 1, "seed": 0}, arrays=False)
 TABLE.add(
     call, whole_numbers(call, "n_train", 0, -1), whole_numbers(call, "n_test", 0, -1), whole_numbers(call, "seed", -1)
 )
@@ -171,7 +179,9 @@ TABLE.add(
     call,
     [bad(call, "history", v, ValueError, "no epoch", "at least one", named="") for v in (None, [], ())],
     [bad(call, "history", v, TypeError, (), "one mapping") for v in (3, "epochs", [3], [None], EPOCH)],
-    bad(call, "history", [{"epoch": 1}], ValueError, ("test_accuracy", "train_loss"), "test_accuracy", named="an epoch"),
+    bad(
+        call, "history", [{"epoch": 1}], ValueError, ("test_accuracy", "train_loss"), "test_accuracy", named="an epoch"
+    ),
     [
         bad(call, "history", [EPOCH | {"test_loss": v}], TypeError, ("test_loss", repr(v)), "a number", named="")
         for v in (None, "0.5", 1j, [0.5])
@@ -209,7 +219,10 @@ TABLE.add(
     ],
     bad(call, "matrix", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
     [bad(call, "class_names", v, TypeError, repr(v), "texts") for v in (None, 3, "01", (0, 1), ("no", None))],
-    [bad(call, "class_names", v, ValueError, f"{len(v)} class names", "one name each", named="") for v in ((), ("no",))],
+    [
+        bad(call, "class_names", v, ValueError, f"{len(v)} class names", "one name each", named="")
+        for v in ((), ("no",))
+    ],
     paths(call),
     [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
 )

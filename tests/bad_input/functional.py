@@ -19,7 +19,6 @@ from tests.bad_input.table import (
     no_arrays,
     numbers,
     numpy_types,
-    of_shape,
     of_type,
     wrong_gradients,
     wrong_library,
@@ -93,7 +92,7 @@ def add_backward(forward: Call, function: Callable[..., Any], shape: tuple[int, 
         wrong_library(call, "dy"),
         wrong_gradients(call, shape),
         [bad(call, "dy", of_type(t), TypeError, t, "float32") for t in ("float64", "int64", "complex128", "bool")],
-        bad(call, "cache", None, TypeError, "NoneType", "forward returned", says=whole),
+        bad(call, "cache", None, TypeError, "None", "forward returned", says=whole),
         bad(call, "cache", (1, 2, 3), TypeError, "tuple", "forward returned", says=whole),
         bad(
             call,
@@ -149,7 +148,9 @@ def sizes(call: Call, argument: str, *, none: bool = False, named: str | None = 
         bad(call, argument, value, error, (), wanted, named=named, says=says, came=f"{value!r}")
         for value, error, wanted in KERNELS
     ]
-    return rows if none else [*rows, bad(call, argument, None, TypeError, "None", "whole number", named=named, says=says)]
+    return (
+        rows if none else [*rows, bad(call, argument, None, TypeError, "None", "whole number", named=named, says=says)]
+    )
 
 
 def paddings(call: Call, argument: str = "padding", *, says: str = "") -> list[Row]:
@@ -197,7 +198,11 @@ TABLE.add(
     ],
     [
         bad(call, "x_shape", (2, 3, 4, size), error, repr(size), wanted)
-        for size, error, wanted in [(0, ValueError, "at least 1"), (-1, ValueError, "at least 1"), (1.5, TypeError, "whole")]
+        for size, error, wanted in [
+            (0, ValueError, "at least 1"),
+            (-1, ValueError, "at least 1"),
+            (1.5, TypeError, "whole"),
+        ]
     ],
     bad(call, "x_shape", (2, 3, 4, 6), ValueError, "of shape (24, 12)", "(30, 12)", named="columns", came="wider"),
     sizes(call, "kernel"),
@@ -267,9 +272,7 @@ TABLE.add(
     call := Call(
         maxpool2d.forward,
         "maxpool2d",
-        lambda lib: (
-            arrays_of(x=(2, 3, 5, 6))(lib) | {"kernel": 2, "stride": None, "padding": 0, "ceil_mode": False}
-        ),
+        lambda lib: arrays_of(x=(2, 3, 5, 6))(lib) | {"kernel": 2, "stride": None, "padding": 0, "ceil_mode": False},
     ),
     no_arrays(call, "x"),
     [bad(call, "x", of_type(t), TypeError, t, "a floating or an integer type") for t in ("bool", "complex128")],
@@ -291,9 +294,7 @@ _statistics = arrays_of(running_mean=(3,), running_var=(3,))
 
 def normalisation(function: Callable[..., Any], *more: str) -> Call:
     """A forward of batch normalisation, and the rows that all of them have."""
-    call = Call(
-        function, "batchnorm", lambda lib: _norm(lib) | (_statistics(lib) if more else {}) | {"eps": 1e-5}
-    )
+    call = Call(function, "batchnorm", lambda lib: _norm(lib) | (_statistics(lib) if more else {}) | {"eps": 1e-5})
     names = ("weight", "bias", *more)
     return TABLE.add(
         call,
@@ -331,7 +332,7 @@ call = Call(batchnorm.update_running, "batchnorm", _running)
 TABLE.add(
     call,
     numbers(call, "decay", -0.1, 1.1),
-    bad(call, "cache", None, TypeError, "NoneType", "forward returned"),
+    bad(call, "cache", None, TypeError, "None", "forward returned"),
     [row for name in ("running_mean", "running_var") for row in no_arrays(call, name)],
     [row for name in ("running_mean", "running_var") for row in wrong_library(call, name)],
     [row for name in ("running_mean", "running_var") for row in wrong_gradients(call, (3,), argument=name)],
@@ -372,15 +373,22 @@ def labels_of(*values: int) -> made:
     return made(f"{values}", lambda lib, good: lib.asarray(list(values), "int64"))
 
 
+def integers(*shape: int) -> made:
+    """Zeros of a type that labels may have."""
+    return made(f"shape {shape}", lambda lib, good: lib.asarray(np.zeros(shape), "int64"))
+
+
 def wrong_labels(call: Call, says: str = "") -> list[Row]:
     """Rows for labels of two images and three classes."""
     return [
         *no_arrays(call, "labels", says=says),
         *wrong_library(call, "labels", says=says),
-        *(bad(call, "labels", of_type(t), TypeError, t, "integers", says=says) for t in ("float32", "bool", "complex128")),
         *(
-            bad(call, "labels", made(f"shape {s}", lambda lib, good, s=s: lib.asarray(np.zeros(s), "int64")), ValueError,
-                f"of shape {s}", "(2,)", says=says)
+            bad(call, "labels", of_type(t), TypeError, t, "integers", says=says)
+            for t in ("float32", "bool", "complex128")
+        ),
+        *(
+            bad(call, "labels", integers(*s), ValueError, f"of shape {s}", "(2,)", says=says)
             for s in [(), (1,), (3,), (2, 1), (2, 3), (0,)]
         ),
     ]  # fmt: skip
@@ -419,6 +427,6 @@ for _checked in (False, True):
         ],
         [bad(_back, "dloss", exactly(*s), ValueError, f"{s}", "()") for s in [(1,), (2,), (2, 3)]],
         wrong_library(_back, "dloss"),
-        bad(_back, "cache", None, TypeError, "NoneType", "forward returned"),
+        bad(_back, "cache", None, TypeError, "None", "forward returned"),
         bad(_back, "cache", (1, 2), TypeError, "tuple", "forward returned"),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.bad_input.functional import PADDINGS, KERNELS, floating, labels_out_of_range, wrong_labels
+from tests.bad_input.functional import KERNELS, PADDINGS, labels_out_of_range, wrong_labels
 from tests.bad_input.table import (
     NAN,
     Call,
@@ -31,7 +31,6 @@ from tests.bad_input.table import (
 from tests.libraries import Lib
 from tests.networks import backend_name, small_network
 from xlenet import (
-    SGD,
     BatchNorm,
     Conv2D,
     Flatten,
@@ -149,7 +148,9 @@ TABLE.add(call, generators(call))
 # ==== forward, infer, backward ====
 
 
-def built(make: Callable[[], Layer], shape: tuple[int, ...], *, training: bool = True) -> Callable[[Lib], dict[str, Any]]:
+def built(
+    make: Callable[[], Layer], shape: tuple[int, ...], *, training: bool = True
+) -> Callable[[Lib], dict[str, Any]]:
     """A layer that has learned from another batch, and the next batch."""
 
     def good(lib: Lib) -> dict[str, Any]:
@@ -331,7 +332,9 @@ layer(
     (2, 10),
     lambda call: [
         *typed(call, "conv2d"),
-        *wrong_ranks(call, "x", "(N, C, 28, 28)", (), (3,), (1, 28, 28), (2, 1, 28, 28, 1), (2, 1, 32, 32), (2, 28, 28, 1)),
+        *wrong_ranks(
+            call, "x", "(N, C, 28, 28)", (), (3,), (1, 28, 28), (2, 1, 28, 28, 1), (2, 1, 32, 32), (2, 28, 28, 1)
+        ),
         bad(call, "x", exactly(2, 3, 28, 28), ValueError, "(2, 3, 28, 28)", "(F, 3, KH, KW)", says="conv2d"),
         bad(call, "x", exactly(0, 1, 28, 28), ValueError, "(0, 1, 28, 28)", "none of them 0", says="conv2d"),
     ],
@@ -339,21 +342,18 @@ layer(
     has_arrays=False,
 )
 
-# One value per channel: batch normalisation alone, and behind a layer.
-for _make, _says, _shape in (
-    (lambda: BatchNorm(3), "BatchNorm", (4, 3)),
-    (lambda: Sequential(bn=BatchNorm(3), relu=ReLU()), "Sequential", (4, 3)),
-    (lambda: Sequential(fc=Linear(3, 3, rng=0), bn=BatchNorm(3)), "Sequential", (4, 3)),
-):
-    call = Call(Layer.forward, _says, built(_make, _shape), label=f"{_says} of one value")
-    if _says == "BatchNorm":
-        TABLE.add(call, bad(call, "x", exactly(1, 3), ValueError, "one value per channel", "at least 2", says="batchnorm"))
+call = Call(Layer.forward, "batchnorm", built(lambda: BatchNorm(3), (4, 3)), label="BatchNorm of (N, C)")
+TABLE.add(
+    call,
+    bad(call, "x", exactly(1, 3), ValueError, "one value per channel", "at least 2"),
+    bad(call, "x", exactly(1, 3, 1, 1), ValueError, "one value per channel", "at least 2"),
+)
 
 # ==== state ====
 
 
-def _with_state(change: Callable[[dict[str, Any]], Any]) -> made:
-    return made("", lambda lib, good: change(dict(good)))
+def without(state: dict[Any, Any], name: str) -> dict[Any, Any]:
+    return {key: value for key, value in state.items() if key != name}
 
 
 def states(call: Call) -> list[Row]:
@@ -365,20 +365,24 @@ def states(call: Call) -> list[Row]:
         ("nothing", {}, ValueError, "bn.bias", "conv.weight"),
     ]
     found = [bad(call, "state", v, e, got, wanted, came=came, named="") for came, v, e, got, wanted in rows]
-    for came, change, error, got, wanted in [
-        ("a name less", lambda s: {k: v for k, v in s.items() if k != "bn.running_var"}, ValueError, "bn.running_var", "conv.weight"),
+    spoilt: list[tuple[str, Callable[[dict[Any, Any]], Any], type[Exception], str, str]] = [
+        ("a name less", lambda s: without(s, "bn.running_var"), ValueError, "bn.running_var", "conv.weight"),
         ("a name more", lambda s: s | {"bn.momentum": s["bn.bias"]}, ValueError, "bn.momentum", "conv.weight"),
         ("a name that is a number", lambda s: s | {3: s["bn.bias"]}, ValueError, "3", "conv.weight"),
-        ("a list", lambda s: s | {"fc.bias": [0.0, 0.0, 0.0]}, TypeError, "fc.bias, a builtins.list", "an array"),
-        ("None", lambda s: s | {"fc.bias": None}, TypeError, "fc.bias, None", "an array"),
-        ("complex", lambda s: s | {"fc.bias": np.zeros(3, complex)}, TypeError, "fc.bias complex128", "real numbers"),
-        ("text", lambda s: s | {"fc.bias": np.array(["a", "b", "c"])}, TypeError, "fc.bias <U1", "real numbers"),
-        ("objects", lambda s: s | {"fc.bias": np.array([None] * 3)}, TypeError, "fc.bias object", "real numbers"),
-        ("too long", lambda s: s | {"fc.bias": np.zeros(4)}, ValueError, "fc.bias of shape (4,)", "(3,)"),
-        ("broadcastable", lambda s: s | {"fc.bias": np.zeros(1)}, ValueError, "fc.bias of shape (1,)", "(3,)"),
-        ("a single number", lambda s: s | {"fc.bias": np.zeros(())}, ValueError, "fc.bias of shape ()", "(3,)"),
-        ("transposed", lambda s: s | {"fc.weight": np.zeros((27, 3))}, ValueError, "fc.weight of shape (27, 3)", "(3, 27)"),
-    ]:  # fmt: skip
+    ]
+    bias: list[tuple[str, Any, type[Exception], str, str]] = [
+        ("a list", [0.0, 0.0, 0.0], TypeError, "fc.bias, a builtins.list", "an array"),
+        ("None", None, TypeError, "fc.bias, None", "an array"),
+        ("complex", np.zeros(3, complex), TypeError, "fc.bias complex128", "real numbers"),
+        ("text", np.array(["a", "b", "c"]), TypeError, "fc.bias <U1", "real numbers"),
+        ("objects", np.array([None] * 3), TypeError, "fc.bias object", "real numbers"),
+        ("too long", np.zeros(4), ValueError, "fc.bias of shape (4,)", "(3,)"),
+        ("broadcastable", np.zeros(1), ValueError, "fc.bias of shape (1,)", "(3,)"),
+        ("a single number", np.zeros(()), ValueError, "fc.bias of shape ()", "(3,)"),
+    ]
+    for came, value, error, got, wanted in bias:
+        spoilt.append((came, lambda s, value=value: s | {"fc.bias": value}, error, got, wanted))
+    for came, change, error, got, wanted in spoilt:
         value = made(came, lambda lib, good, change=change: change(dict(good)))
         found.append(bad(call, "state", value, error, got, wanted, named=""))
     return found
@@ -408,7 +412,9 @@ call = Call(
     positional=("self", "value"),
     label="requires_grad",
 )
-TABLE.add(call, [bad(call, "value", v, TypeError, repr(v), "True or False", named="requires_grad") for v in ("no", None, 2)])
+TABLE.add(
+    call, [bad(call, "value", v, TypeError, repr(v), "True or False", named="requires_grad") for v in ("no", None, 2)]
+)
 
 # ==== the loss ====
 

@@ -63,14 +63,25 @@ for _kind, _options in KINDS.items():
     TABLE.add(
         call,
         [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, "model", Linear, {}, [Linear(2, 2)])],
-        bad(call, "model", Linear(2, 2, requires_grad=False), ValueError, "nothing to learn", "not frozen", came="frozen"),
+        bad(
+            call,
+            "model",
+            Linear(2, 2, requires_grad=False),
+            ValueError,
+            "nothing to learn",
+            "not frozen",
+            came="frozen",
+        ),
         bad(call, "model", ReLU(), ValueError, "nothing to learn", "not frozen", came="ReLU"),
         numbers(call, "weight_decay", -1e-4),
         numbers(call, "clip", 0.0, -1.0, may_be_none=True),
         own(call, _options),
     )
     call = Call(
-        Optimizer.step, _kind.__name__, lambda lib, kind=_kind: {"self": stepped(lib, kind), "lr": 0.1}, label=_kind.__name__
+        Optimizer.step,
+        _kind.__name__,
+        lambda lib, kind=_kind: {"self": stepped(lib, kind), "lr": 0.1},
+        label=_kind.__name__,
     )
     TABLE.add(call, numbers(call, "lr", -0.1), bad(call, "lr", np.zeros(2), TypeError, "lr", "a finite number"))
 
@@ -98,9 +109,7 @@ for _kind, _options in KINDS.items():
             _slot, named=""),
     )  # fmt: skip
 
-call = Call(
-    Optimizer.is_for, "SGD", lambda lib: {"self": stepped(lib, SGD), "model": Linear(2, 2)}, arrays=False
-)
+call = Call(Optimizer.is_for, "SGD", lambda lib: {"self": stepped(lib, SGD), "model": Linear(2, 2)}, arrays=False)
 TABLE.add(call, [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, Linear)])
 
 

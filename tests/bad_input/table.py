@@ -165,9 +165,7 @@ NO_ARRAYS = (
 
 def no_arrays(call: Call, argument: str, *, says: str = "", named: str | None = None) -> list[Row]:
     """Rows for what is no array, and for an array of another library if the call has several."""
-    return [
-        bad(call, argument, value, TypeError, got, "an array", says=says, named=named) for value, got in NO_ARRAYS
-    ]
+    return [bad(call, argument, value, TypeError, got, "an array", says=says, named=named) for value, got in NO_ARRAYS]
 
 
 def wrong_library(call: Call, argument: str, *, says: str = "", named: str | None = None) -> list[Row]:
@@ -177,12 +175,11 @@ def wrong_library(call: Call, argument: str, *, says: str = "", named: str | Non
 
 
 def wrong_types(call: Call, argument: str, *, says: str = "", expected: str = "float32 or all float64") -> list[Row]:
-    """Rows for types that layers do not compute in, and for the other floating type than that of the other arrays."""
-    rows = [
+    """Rows for types that layers do not compute in."""
+    return [
         bad(call, argument, of_type(dtype), TypeError, dtype, expected, says=says)
         for dtype in ("int64", "complex128", "bool")
     ]
-    return rows
 
 
 def numpy_types(call: Call, argument: str, *, says: str = "") -> list[Row]:
@@ -235,9 +232,7 @@ def wrong_gradients(call: Call, shape: tuple[int, ...], *, argument: str = "dy",
         (0, *shape[1:]),
         shape[::-1],
     } - {shape}
-    return [
-        bad(call, argument, exactly(*w), ValueError, f"of shape {w}", str(shape), says=says) for w in sorted(wrong)
-    ]
+    return [bad(call, argument, exactly(*w), ValueError, f"of shape {w}", str(shape), says=says) for w in sorted(wrong)]
 
 
 # ==== wrong numbers ====
@@ -290,34 +285,41 @@ def switches(call: Call, *arguments: str, says: str = "") -> list[Row]:
 _FORM = re.compile(r"(?s)(?P<says>.+?): got (?P<got>.+?); expected (?P<expected>.+?); (?P<do>.*\w.*)")
 
 
-def try_row(lib: Lib, row: Row) -> None:
-    """Call with the wrong argument: the error is the right one, nothing has changed, and the right argument still
-    works.
+def try_rows(lib: Lib, rows: list[Row]) -> None:
+    """Call with each wrong argument in turn: the error is the right one, and nothing has changed. The right arguments
+    still work at the end.
     """
+    call = rows[0].call
     with on(lib):
-        right = row.call.good(lib)
-        wrong = right | {row.argument: row.spoil(lib, right.get(row.argument))}
+        right = call.good(lib)
         before = frozen(right)
-        try:
-            row.call(wrong)
-        except Exception as error:
-            check_error(row, error)
-        else:
-            raise AssertionError(f"{row.call}: took {row.argument} {row.came}")
-        assert frozen(right) == before, f"{row.call}: changed something before it refused {row.argument} {row.came}"
-        if not row.call.dear:
-            row.call(right)
+        problems = [f"{row}: {problem}" for row in rows if (problem := _problem(lib, row, right, before))]
+        assert not problems, "\n".join(problems)
+        if not call.dear:
+            call(right)
 
 
-def check_error(row: Row, error: Exception) -> None:
-    """Fail unless `error` is what `row` says."""
-    assert type(error) is row.error, f"{type(error).__name__}: {error}"
-    parts = _FORM.fullmatch(str(error.args[0]))  # a KeyError prints itself in quotes
-    assert parts, f"not in the form of an error: {error}"
-    assert parts["says"] == row.says, str(error)
-    for part, words in (("got", row.got), ("expected", row.expected)):
-        for word in words:
-            assert word in parts[part], f"no {word!r} in the part {part!r} of: {error}"
+def _problem(lib: Lib, row: Row, right: dict[str, Any], before: Any) -> str:
+    """What is wrong with how `row` is answered; nothing if all is well."""
+    wrong = right | {row.argument: row.spoil(lib, right.get(row.argument))}
+    try:
+        row.call(wrong)
+    except Exception as error:
+        problem = _problem_of(row, error)
+    else:
+        problem = "was taken"
+    return problem or ("something has changed" if frozen(right) != before else "")
+
+
+def _problem_of(row: Row, error: Exception) -> str:
+    """What is wrong with `error` as an answer to `row`."""
+    text = str(error.args[0]) if error.args else ""  # a KeyError prints itself in quotes
+    parts = _FORM.fullmatch(text)
+    if type(error) is not row.error or not parts or parts["says"] != row.says:
+        return f"{type(error).__name__}: {text}"
+    missing = [word for word in row.got if word not in parts["got"]]
+    missing += [word for word in row.expected if word not in parts["expected"]]
+    return f"no {missing} in its place in: {text}" if missing else ""
 
 
 def frozen(value: Any) -> Any:
@@ -329,9 +331,9 @@ def frozen(value: Any) -> Any:
 
 def _walk(value: Any, seen: set[int]) -> Iterator[Any]:
     if isinstance(value, str | bytes | int | float | complex | type | None):
-        yield value if value == value else "nan"  # noqa: PLR0124 - NaN is not
+        yield value if value == value else "nan"
         return
-    yield type(value).__name__, id(value)
+    yield type(value).__name__, 0 if isinstance(value, tuple | list) else id(value)  # a list may be made for the walk
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -365,8 +367,9 @@ class Table:
     calls: list[Call] = field(default_factory=list)
 
     def add(self, call: Call, *rows: Iterable[Row] | Row) -> Call:
-        """Add a call and its rows."""
-        self.calls.append(call)
+        """Add a call, if it is new, and rows of it."""
+        if call not in self.calls:
+            self.calls.append(call)
         for group in rows:
             self.rows.extend([group] if isinstance(group, Row) else group)
         return call

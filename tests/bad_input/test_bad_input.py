@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.bad_input import backend, data, functional, layers, optim, training
-from tests.bad_input.table import Call, Row, try_row
+from tests.bad_input.table import Row, try_rows
 from tests.libraries import Lib, open_library
 from tests.networks import on
 
@@ -14,31 +16,56 @@ CALLS = [call for table in TABLES for call in table.calls]
 ROWS = [row for table in TABLES for row in table.rows]
 
 
-def names(rows: list[Row]) -> list[str]:
-    return [str(row) for row in rows]
+def by_argument() -> dict[str, list[Row]]:
+    """The rows of each argument of each call."""
+    groups: dict[str, list[Row]] = {}
+    for row in ROWS:
+        groups.setdefault(f"{row.call}-{row.argument}", []).append(row)
+    return groups
 
 
-WITH_ARRAYS = [row for row in ROWS if row.call.arrays]
-WITHOUT_ARRAYS = [row for row in ROWS if not row.call.arrays]
+GROUPS = by_argument()
+WITH_ARRAYS = {name: rows for name, rows in GROUPS.items() if rows[0].call.arrays}
+WITHOUT_ARRAYS = {name: rows for name, rows in GROUPS.items() if not rows[0].call.arrays}
 
 
-@pytest.mark.parametrize("row", WITH_ARRAYS, ids=names(WITH_ARRAYS))
-def test_a_wrong_argument_is_told_and_nothing_has_changed(lib: Lib, row: Row) -> None:
-    try_row(lib, row)
+@pytest.mark.parametrize("rows", WITH_ARRAYS.values(), ids=WITH_ARRAYS)
+def test_a_wrong_argument_is_told_and_nothing_has_changed(lib: Lib, rows: list[Row]) -> None:
+    try_rows(lib, rows)
 
 
-@pytest.mark.parametrize("row", WITHOUT_ARRAYS, ids=names(WITHOUT_ARRAYS))
-def test_a_wrong_argument_beside_arrays_is_told_and_nothing_has_changed(numpy_lib: Lib, row: Row) -> None:
-    try_row(numpy_lib, row)
+@pytest.mark.parametrize("rows", WITHOUT_ARRAYS.values(), ids=WITHOUT_ARRAYS)
+def test_a_wrong_argument_where_no_array_is_is_told_and_nothing_has_changed(numpy_lib: Lib, rows: list[Row]) -> None:
+    try_rows(numpy_lib, rows)
 
 
-TRIED = [call for call in CALLS if not call.dear]
+def test_the_right_arguments_are_right() -> None:
+    """Else a row could be refused for another reason than its own. (Those of arrays are tried with their rows.)"""
+    lib = open_library("numpy")
+    for call in CALLS:
+        if not call.dear:
+            with on(lib):
+                call(call.good(lib))
 
 
-@pytest.mark.parametrize("call", TRIED, ids=map(str, TRIED))
-def test_the_right_arguments_are_right(lib: Lib, call: Call) -> None:
-    """Else a row could be refused for another reason than its own."""
-    if lib.name != "numpy" and not call.arrays:
-        lib = open_library("numpy")
-    with on(lib):
-        call(call.good(lib))
+def test_no_two_calls_are_told_apart_by_nothing() -> None:
+    """Their rows would be tried as those of one, with the arguments of the first."""
+    assert len({str(call) for call in CALLS}) == len(CALLS)
+
+
+def test_a_row_can_fail() -> None:
+    """For each way to answer badly, a row that notices."""
+    lib, seen = open_library("numpy"), []
+    good = next(row for row in ROWS if row.call.path == "functional.linear.forward" and row.came == "a list")
+    for change in (
+        {"error": ValueError},
+        {"got": ("weight",)},
+        {"expected": ("a tensor",)},
+        {"says": "conv2d"},
+        {"spoil": lambda lib, right: right},
+    ):
+        with pytest.raises(AssertionError) as told:
+            try_rows(lib, [dataclasses.replace(good, **change)])
+        seen.append(str(told.value).partition(": ")[2])
+    assert len(set(seen)) >= 3
+    assert seen[-1].startswith("was taken")

@@ -22,7 +22,6 @@ from tests.bad_input.table import (
     numbers,
     of_type,
     whole_numbers,
-    wrong_library,
 )
 from tests.libraries import Lib, open_library
 from tests.networks import on
@@ -178,7 +177,15 @@ call = Call(training.fit, "fit", _fit)
 TABLE.add(
     call,
     parties(call),
-    bad(call, "model", made("without logits", lambda lib, good: ReLU()), ValueError, "optimizer", "one for this", named=""),
+    bad(
+        call,
+        "model",
+        made("without logits", lambda lib, good: ReLU()),
+        ValueError,
+        "optimizer",
+        "one for this",
+        named="",
+    ),
     wrong_images(call, "train"),
     wrong_images(call, "test", none=True),
     whole_numbers(call, "epochs", 0, -1),
@@ -333,8 +340,16 @@ def _of_adam(lib: Lib, good: Any) -> Any:
 call = Call(snapshots.restore, "snapshot", _restoring)
 TABLE.add(
     call,
-    bad(call, "snapshot", made("of another optimiser", _of_adam), DataError, "slots", "velocity",
-        named="", says="snapshot: SGD"),
+    bad(
+        call,
+        "snapshot",
+        made("of another optimiser", _of_adam),
+        DataError,
+        "slots",
+        "velocity",
+        named="",
+        says="snapshot: SGD",
+    ),
     bad(
         call,
         "snapshot",

@@ -7,7 +7,7 @@ made of), and nowhere else.
 """
 
 from .choice import Backend, as_backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
-from .libraries import Array, Namespace, library_of, namespace_of, on_device_of, synchronize
+from .libraries import Array, Namespace, kind_of, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
     batch_first,
@@ -43,6 +43,7 @@ __all__ = [
     "in_one_piece",
     "in_parts",
     "into",
+    "kind_of",
     "library_of",
     "namespace_of",
     "on_device_of",

@@ -79,7 +79,7 @@ def as_backend(name: str | Backend | Namespace) -> Backend:
             f"backend: got {name!r}; expected a name such as numpy, cupy, cupy:<device number> or auto, or a module; "
             "pass one of them"
         )
-    return resolve_backend(name)  # type: ignore[arg-type]
+    return resolve_backend(name)
 
 
 @functools.cache  # asking the driver takes milliseconds, and a fallback is reported once

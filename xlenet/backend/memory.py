@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .choice import Backend, current, default_backend
-from .libraries import LIBRARIES, Array, library_of, on_device_of
+from .libraries import LIBRARIES, Array, kind_of, library_of, on_device_of
 
 # ==== new arrays ====
 
@@ -169,8 +169,8 @@ def _numbers(x: Any, xp: Any) -> Any:
         host = np.empty(0, object)
     if host.dtype.kind not in "biufc":
         raise TypeError(
-            f"to_device: got x, a {type(x).__module__}.{type(x).__qualname__}; expected an array of numbers on the "
-            "host; convert it first, or fetch it with xlenet.to_host"
+            f"to_device: got x, {kind_of(x)}; expected an array of numbers on the host; convert it first, or fetch it "
+            "with xlenet.to_host"
         )
     return host
 

@@ -40,7 +40,8 @@ def use_threads(count: int) -> Iterator[None]:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         kind = ValueError if type(count) is int else TypeError
         raise kind(
-            f"use_threads: got count {count!r}; expected a whole number from 1 up; the machine's number of cores is usual"
+            f"use_threads: got count {count!r}; expected a whole number from 1 up; the machine's number of cores is "
+            "usual"
         )
     try:
         from threadpoolctl import threadpool_limits

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, kind_of
 from ..checks import check_path, integer
 from ..errors import DataError, DataNotFoundError
 
@@ -50,9 +50,7 @@ def parse_idx(data: bytes | bytearray) -> Array:
         array([[7, 8, 9]], dtype=uint8)
     """
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(
-            f"parse_idx: got data, a {type(data).__module__}.{type(data).__qualname__}; expected bytes; read the file first"
-        )
+        raise TypeError(f"parse_idx: got data, {kind_of(data)}; expected bytes; read the file first")
     dtype, shape = _parse_header(data)
     start, wanted = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
     if len(data) - start != wanted:

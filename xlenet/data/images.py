@@ -91,11 +91,10 @@ class Images:
             x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
         except IndexError as error:  # a GPU does not say, and takes another image
             raise ValueError(
-                f"Images: got which with a position beyond {len(self)} images ({error}); expected 0 to {len(self) - 1}; "
-                "ask for others"
+                f"Images: got which with a position beyond {len(self)} images ({error}); expected 0 to "
+                f"{len(self) - 1}; ask for others"
             ) from None
         return x, xp.take(self.y, which, axis=0)
-
 
     def _part(self, which: slice) -> slice:
         """Return a slice of what is there, and not of nothing."""

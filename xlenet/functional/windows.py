@@ -213,7 +213,9 @@ def col2img(
     """
     xp = check_numeric("col2img", columns=columns)
     if not isinstance(x_shape, tuple | list) or len(x_shape) != 4:
-        raise ValueError(f"col2img: got x_shape {x_shape!r}; expected (N, C, H, W); pass the shape that img2col's x had")
+        raise ValueError(
+            f"col2img: got x_shape {x_shape!r}; expected (N, C, H, W); pass the shape that img2col's x had"
+        )
     n, c, h, w = (integer("col2img", "x_shape", size, 1) for size in x_shape)
     windows = windows_over((h, w), kernel, stride, padding, operation="col2img")
     rows = n * windows.out[0] * windows.out[1]

@@ -235,7 +235,9 @@ class Layer:
         mine = dict(self._arrays())
         check_kind("load_state_dict", "state", state, Mapping, "a mapping from names to arrays")
         given = {
-            name: read_real("load_state_dict", str(name), a) for name, a in state.items() if str(name).rpartition(".")[2] != "num_batches_tracked"
+            name: read_real("load_state_dict", str(name), array)
+            for name, array in state.items()
+            if str(name).rpartition(".")[2] != "num_batches_tracked"
         }
         missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys(), key=str)
         if missing or unknown:

@@ -71,7 +71,8 @@ def _series(history: History) -> dict[str, list[float]]:
         raise ValueError("plot_curves: got no epoch; expected at least one; draw after the first epoch has ended")
     if not isinstance(history, Sequence) or not all(isinstance(row, Mapping) for row in history):
         raise TypeError(
-            f"plot_curves: got history {history!r}; expected one mapping for each epoch; pass the objects of metrics.jsonl"
+            f"plot_curves: got history {history!r}; expected one mapping for each epoch; pass the objects of "
+            "metrics.jsonl"
         )
     keys = ["epoch", *(f"{part}_{what}" for what in ("loss", "accuracy") for part in _COLOURS)]
     absent = sorted({key for row in history for key in keys if key not in row})
