@@ -167,7 +167,8 @@ def fit(
 
     Raises:
         DivergedError: the loss is not finite any more; the message names the step.
-        TypeError, ValueError: an argument does not fit; nothing has been changed then.
+        TypeError, ValueError: an argument does not fit; nothing has been changed then. (`schedule` is asked for an
+            epoch's factors when that begins.)
 
     Example:
         >>> from xlenet import SGD, Flatten, Linear, Sequential

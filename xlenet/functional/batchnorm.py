@@ -144,15 +144,22 @@ def update_running(running_mean: Array, running_var: Array, cache: Any, decay: f
         (array([1.]), array([1.5]))
     """
     decay = number("batchnorm", "decay", decay, 0.0, 1.0, closed=True)
-    if not hasattr(cache, "var"):  # each kernel has a kind of its own
-        check_cache("batchnorm", cache, TrainingCache)
-    check_library("batchnorm", running_mean=running_mean, running_var=running_var, x=cache.mean)
-    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
-        check_shape("batchnorm", name, array, cache.mean.shape, "one number for each channel of x")
+    _check_running(cache, running_mean=running_mean, running_var=running_var)
     running_mean *= decay
     running_mean += (1.0 - decay) * cache.mean
     running_var *= decay
     running_var += ((1.0 - decay) * cache.m / (cache.m - 1)) * cache.var
+
+
+def _check_running(cache: Any, **statistics: Array) -> None:
+    mean = getattr(cache, "mean", None)
+    if mean is not None and all(type(a) is type(mean) and a.shape == mean.shape for a in statistics.values()):
+        return
+    if mean is None:  # of each kernel's cache, whatever kind that is
+        check_cache("batchnorm", cache, TrainingCache)
+    check_library("batchnorm", **statistics, x=mean)
+    for name, array in statistics.items():
+        check_shape("batchnorm", name, array, mean.shape, "one number for each channel of x")
 
 
 def forward_evaluation(

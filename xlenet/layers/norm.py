@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import init
-from ..backend import Array, default_backend, place
+from ..backend import Array, default_backend, on_device_of, place
 from ..checks import check_dtype, integer, number
 from ..functional import batchnorm
 from ..workspace import Workspace
@@ -76,7 +76,9 @@ class BatchNorm(Layer):
 
     def _follow(self, cache: Any) -> None:
         """Let the running statistics follow a batch's."""
-        batchnorm.update_running(self.buffers["running_mean"], self.buffers["running_var"], cache, self.decay)
+        mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        with on_device_of(mean):
+            batchnorm.update_running(mean, var, cache, self.decay)
 
     def _evaluate(self, x: Array, work: Workspace | None) -> tuple[Array, batchnorm.EvaluationCache]:
         params, buffers = self.params, self.buffers
