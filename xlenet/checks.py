@@ -224,10 +224,10 @@ def check_texts(operation: str, name: str, values: Any) -> None:
         raise TypeError(f"{operation}: got {name} {_shortened(values)}; expected a list of texts; pass one")
 
 
-def check_path(operation: str, path: Any) -> None:
+def check_path(operation: str, path: Any, name: str = "path") -> None:
     """Check that `path` is a path: a whole number would be a file that is open already."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{operation}: got path {path!r}; expected a path; pass a text or a pathlib.Path")
+        raise TypeError(f"{operation}: got {name} {path!r}; expected a path; pass a text or a pathlib.Path")
 
 
 def as_json(operation: str, name: str, value: Any) -> str:

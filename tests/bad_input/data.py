@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from tests.bad_input.layers import dtypes
-from tests.bad_input.table import INF, NAN, Call, Table, bad, made, no_arrays, whole_numbers
+from tests.bad_input.table import INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
 from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
 from xlenet import data, plotting
 from xlenet.data import Images, Normalization
+from xlenet.data.registry import MNIST
 from xlenet.errors import DataError
 
 TABLE = Table()
@@ -142,6 +143,23 @@ TABLE.add(
 call = Call(data.load, "load", lambda lib: {"name": "generated"}, arrays=False, dear=True)  # 70,000 digits
 _names = ("mnits", "", None, 3, ["mnist"], "MNIST")
 TABLE.add(call, [bad(call, "name", v, ValueError, repr(v), "mnist", named="") for v in _names])
+
+call = Call(
+    data.load_mnist,
+    "load_mnist",
+    lambda lib: {"data_dir": None, "source": MNIST, "mirrors": [], "timeout": 4.0, "progress": None},
+    arrays=False,
+    dear=True,  # its files are not here
+)
+TABLE.add(
+    call,
+    [bad(call, "data_dir", v, TypeError, repr(v), "a path") for v in (3, 1.5, ["data"])],
+    [bad(call, "source", v, TypeError, (), "a Source") for v in (None, "mnist", 3)],
+    [bad(call, "mirrors", v, TypeError, repr(v), "a list of texts") for v in (3, "https://a.b/", [3], [None])],
+    [bad(call, "mirrors", v, ValueError, repr(v), "http", says="load mnist") for v in (["ftp://a.b/"], [""])],
+    numbers(call, "timeout", 0.0, -1.0),
+    [bad(call, "progress", v, TypeError, repr(v), "a function") for v in (3, "bar", [])],
+)
 
 call = Call(data.generated_digits, "generated_digits", lambda lib: {"n_train": 2, "n_test": 1, "seed": 0}, arrays=False)
 TABLE.add(

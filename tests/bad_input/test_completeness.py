@@ -64,7 +64,6 @@ EXEMPT = {
     "snapshots.Snapshots": "belongs to a run's folder: the command line checks its numbers",
     "snapshots.Snapshots.save": "save_snapshot checks",
     "snapshots.Snapshots.forget_after": "belongs to a run's folder",
-    "data.mnist.load_mnist": "its files and mirrors are tested where they are read (tests/data)",
 }
 
 

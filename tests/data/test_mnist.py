@@ -286,7 +286,7 @@ def test_without_a_list_the_mirrors_of_the_data_set_are_asked(tmp_path, mirror):
     assert_is(load_mnist(tmp_path, source=source), SMALL)
 
 
-@pytest.mark.parametrize("mirrors", [["ftp://host/"], ["file:///folder"], ["http://a/", "folder"], "http://a/"])
+@pytest.mark.parametrize("mirrors", [["ftp://host/"], ["file:///folder"], ["http://a/", "folder"]])
 def test_mirrors_are_http_or_https(tmp_path, mirrors):
     with pytest.raises(ValueError, match=r"got mirrors=.*expected a list of addresses that begin with http:// or"):
         load(tmp_path, mirrors)

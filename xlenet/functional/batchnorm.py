@@ -152,7 +152,7 @@ def update_running(running_mean: Array, running_var: Array, cache: Any, decay: f
 
 
 def _check_running(cache: Any, **statistics: Array) -> None:
-    mean = getattr(cache, "mean", None)
+    mean: Any = getattr(cache, "mean", None)
     if mean is not None and all(type(a) is type(mean) and a.shape == mean.shape for a in statistics.values()):
         return
     if mean is None:  # of each kernel's cache, whatever kind that is
