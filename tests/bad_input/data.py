@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.bad_input.layers import dtypes
-from tests.bad_input.table import INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
+from tests.bad_input.table import FOLDER, INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
 from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
 from xlenet import data, plotting
@@ -19,7 +17,6 @@ from xlenet.data.registry import MNIST
 from xlenet.errors import DataError
 
 TABLE = Table()
-_FOLDER = Path(tempfile.mkdtemp(prefix="xlenet-bad-input-"))
 
 # ==== images ====
 
@@ -169,7 +166,7 @@ _IDX = bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])
 
 
 def _idx_file(lib: Lib) -> dict[str, Any]:
-    path = _FOLDER / "labels.gz"
+    path = FOLDER / "labels.gz"
     path.write_bytes(gzip.compress(_IDX))
     return {"path": path, "max_bytes": 100}
 
@@ -189,7 +186,7 @@ EPOCH = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.9, "test_loss": 0.6,
 call = Call(
     plotting.plot_curves,
     "plot_curves",
-    lambda lib: {"history": [EPOCH], "path": _FOLDER / "curves.png", "title": "LeNet-5"},
+    lambda lib: {"history": [EPOCH], "path": FOLDER / "curves.png", "title": "LeNet-5"},
     arrays=False,
     dear=True,
 )
@@ -213,7 +210,7 @@ call = Call(
     lambda lib: {
         "matrix": np.array([[3, 1], [0, 2]]),
         "class_names": ("no", "yes"),
-        "path": _FOLDER / "confusion.png",
+        "path": FOLDER / "confusion.png",
         "title": "Confusion matrix",
     },
     arrays=False,
@@ -247,7 +244,7 @@ TABLE.add(
 call = Call(
     plotting.plot_digits,
     "plot_digits",
-    lambda lib: {"images": np.ones((2, 3, 3)), "titles": ("a", ""), "path": _FOLDER / "digits.png"},
+    lambda lib: {"images": np.ones((2, 3, 3)), "titles": ("a", ""), "path": FOLDER / "digits.png"},
     arrays=False,
     dear=True,
 )

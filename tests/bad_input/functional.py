@@ -71,9 +71,7 @@ def no_arrays_but_none(call: Call, name: str, says: str) -> list[Row]:
     return [row for row in no_arrays(call, name, says=says) if row.came != "None"]
 
 
-def backward(
-    forward: Call, function: Callable[..., Any], says: str, argument: str = "dy", *, typed: bool = True
-) -> Call:
+def backward(forward: Call, function: Callable[..., Any], says: str, argument: str = "dy") -> Call:
     """The way back from `forward`, with a gradient of ones, and the rows that all of them have."""
 
     def good(lib: Lib) -> dict[str, Any]:
@@ -97,7 +95,7 @@ def add_backward(forward: Call, function: Callable[..., Any], shape: tuple[int, 
         bad(
             call,
             "cache",
-            made("the cache of another operation", lambda lib, good: _another_cache(lib, good)),
+            made("the cache of another operation", _another_cache),
             TypeError,
             "Cache",
             "forward returned",

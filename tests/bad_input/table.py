@@ -7,10 +7,14 @@ instead, what is raised, and what the message says came and was expected. To add
 
 from __future__ import annotations
 
+import atexit
 import math
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,10 @@ from xlenet.backend import Backend
 from xlenet.backend.libraries import library_of
 
 NAN, INF = math.nan, math.inf
+
+# Where rows write files.
+FOLDER = Path(tempfile.mkdtemp(prefix="xlenet-bad-input-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 
 @dataclass(frozen=True, eq=False)

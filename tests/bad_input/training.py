@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.bad_input.functional import labels_out_of_range, wrong_labels
 from tests.bad_input.table import (
+    FOLDER,
     INF,
     NAN,
     Call,
@@ -260,7 +259,6 @@ TABLE.add(call, whole_numbers(call, "classes", 0, -1))
 
 # ==== files ====
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="xlenet-bad-input-"))
 PATHS: tuple[Any, ...] = (None, 3, 1.5, ["m"])
 
 
@@ -270,7 +268,7 @@ def paths(call: Call, argument: str = "path") -> list[Row]:
 
 
 def _saving(lib: Lib) -> dict[str, Any]:
-    return {"path": _FOLDER / "model.safetensors", "model": network(), "about": {"classes": 3}}
+    return {"path": FOLDER / "model.safetensors", "model": network(), "about": {"classes": 3}}
 
 
 NO_ABOUT: tuple[tuple[Any, str], ...] = (
@@ -293,7 +291,7 @@ TABLE.add(
 
 def _loading(lib: Lib) -> dict[str, Any]:
     checkpoint.save_model(**_saving(lib))
-    return {"path": _FOLDER / "model.safetensors"}
+    return {"path": FOLDER / "model.safetensors"}
 
 
 call = Call(checkpoint.load_model, "load_model", _loading, arrays=False)
@@ -302,7 +300,7 @@ TABLE.add(call, paths(call))
 
 def _snapshot(lib: Lib) -> dict[str, Any]:
     return _party(lib) | {
-        "path": _FOLDER / "snapshot.safetensors",
+        "path": FOLDER / "snapshot.safetensors",
         "position": training.Position(epoch=2),
         "config": {"seed": 0},
     }
@@ -321,7 +319,7 @@ TABLE.add(
 
 def _snapshot_there(lib: Lib) -> dict[str, Any]:
     snapshots.save_snapshot(**_snapshot(lib))
-    return {"path": _FOLDER / "snapshot.safetensors"}
+    return {"path": FOLDER / "snapshot.safetensors"}
 
 
 call = Call(snapshots.load_snapshot, "load_snapshot", _snapshot_there, arrays=False)
