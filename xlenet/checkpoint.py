@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .backend import Array, to_host
+from .checks import as_json, check_kind, check_path
 from .errors import DataError, MissingExtraError, OutputError, shown
 from .files import open_regular, write_bytes_atomically
 from .layers import Layer
@@ -31,6 +32,7 @@ def save_model(path: str | os.PathLike[str], model: Layer, about: dict[str, Any]
         about: what a reader must know besides, as JSON: the normalisation of the images, the architecture.
 
     Raises:
+        TypeError: an argument is of another kind, or JSON cannot hold `about`.
         OutputError: the file cannot be written.
         MissingExtraError: safetensors is not installed.
 
@@ -43,6 +45,9 @@ def save_model(path: str | os.PathLike[str], model: Layer, about: dict[str, Any]
         >>> sorted(state), about
         (['bias', 'weight'], {'classes': 2})
     """
+    check_path("save_model", path)
+    check_kind("save_model", "model", model, Layer, "a Layer")
+    as_json("save_model", "about", about)
     save_arrays(path, model.state_dict(), about)
 
 
@@ -85,6 +90,7 @@ def load_arrays(
     path: str | os.PathLike[str], operation: str = "load_snapshot", max_bytes: int = MAX_BYTES
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_arrays` wrote; errors are those of `operation`."""
+    check_path(operation, path)
     with open_regular(path, max_bytes, operation) as (file, size):
         try:
             return read_arrays(file, size)

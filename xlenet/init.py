@@ -11,11 +11,20 @@ import numpy as np
 def generator(rng: Any = None) -> np.random.Generator:
     """Return `rng` itself where it is a generator, else a new one with the seed `rng`; None draws a seed.
 
+    Raises:
+        TypeError, ValueError: `rng` is neither.
+
     Example:
         >>> generator(0).integers(10, size=3)
         array([8, 6, 5])
     """
-    return np.random.default_rng(rng)
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise (ValueError if isinstance(rng, int) else TypeError)(
+            f"generator: got rng {rng!r}; expected a numpy.random.Generator, a seed (a whole number from 0 up), or "
+            "None; pass one of them"
+        ) from None
 
 
 def he_normal(shape: tuple[int, ...], rng: np.random.Generator, dtype: str) -> Any:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from .backend import Array, all_finite, debugging, library_of, on_device_of, read, to_device
-from .checks import integer
+from .checks import integer, on_device
 from .errors import NotFiniteError
 from .functional import nll_loss, softmax_cross_entropy
 from .functional.targets import check_reduction
@@ -17,6 +17,8 @@ from .workspace import Workspace
 
 class _Loss:
     """What the losses of a classifier have in common: their options, and what backward needs of the last forward."""
+
+    _scores: str  # what forward's first argument is called
 
     def __init__(
         self, weight: Sequence[float] | Array | None = None, ignore_index: int | None = None, reduction: str = "mean"
@@ -31,7 +33,7 @@ class _Loss:
     def _forward(
         self, operation: ModuleType, scores: Array, labels: Array, labels_checked: bool, work: Workspace | None
     ) -> Array:
-        with on_device_of(scores):
+        with on_device(type(self).__name__, self._scores, scores):
             loss, self._cache = operation.forward(
                 scores, labels, labels_checked=labels_checked, work=work, **self._options(scores)
             )
@@ -104,6 +106,8 @@ class SoftmaxCrossEntropy(_Loss):
         SoftmaxCrossEntropy(weight=(1.0, 3.0), ignore_index=-1)
     """
 
+    _scores = "logits"
+
     def __call__(self, logits: Array, labels: Array) -> Array:
         """Do what `forward` does."""
         return self.forward(logits, labels)
@@ -142,6 +146,8 @@ class NLLLoss(_Loss):
         array([[ 0., -1.],
                [-1.,  0.]])
     """
+
+    _scores = "log_probabilities"
 
     def __call__(self, log_probabilities: Array, labels: Array) -> Array:
         """Do what `forward` does."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array
+from .checks import integer
+from .data.host import on_host
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
@@ -19,6 +21,7 @@ def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
         int64 (C, C): row = true class, column = predicted class. Its diagonal counts the right answers.
 
     Raises:
+        TypeError: they are not on the host, or `classes` is no whole number.
         ValueError: the two are not integers of one length, or one lies outside the classes.
 
     Example:
@@ -27,7 +30,10 @@ def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
         array([[1, 1],
                [0, 1]])
     """
-    true, predicted = np.asarray(labels), np.asarray(predictions)
+    classes = integer("confusion_matrix", "classes", classes, 1)
+    true, predicted = (
+        on_host("confusion_matrix", name, a) for name, a in (("labels", labels), ("predictions", predictions))
+    )
     integers = true.dtype.kind in "iu" and predicted.dtype.kind in "iu"
     if true.ndim != 1 or true.shape != predicted.shape or not integers:
         raise ValueError(

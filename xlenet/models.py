@@ -6,6 +6,7 @@ from typing import Any
 
 from . import init
 from .backend import Array
+from .checks import integer, number, switch
 from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential
 from .workspace import Workspace
 
@@ -63,7 +64,10 @@ class LeNet5(Sequential):
         rng: Any = None,
         dtype: Any = "float32",
     ) -> None:
-        if image_size not in (28, 32):
+        channels, classes = integer("LeNet5", "channels", channels, 1), integer("LeNet5", "classes", classes, 1)
+        bn_decay = number("LeNet5", "bn_decay", bn_decay, 0.0, 1.0, closed=True)
+        relu_after_conv3 = switch("LeNet5", "relu_after_conv3", relu_after_conv3)
+        if not isinstance(image_size, int) or image_size not in (28, 32):
             raise ValueError(f"LeNet5: got image_size {image_size!r}; expected 28 or 32; resize or pad the images")
         rng = init.generator(rng)
 

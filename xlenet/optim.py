@@ -18,13 +18,12 @@ from .backend import (
     namespace_of,
     on_device_of,
     put,
-    read,
     read_numbers,
     swappable,
     to_device,
     zeros,
 )
-from .checks import integer
+from .checks import check_kind, integer, number, read_real, switch
 from .errors import NotFiniteError, shown
 from .layers import Layer
 
@@ -45,12 +44,9 @@ class Optimizer:
     """
 
     def __init__(self, model: Layer, *, weight_decay: float = 0.0, clip: float | None = None) -> None:
-        _check_number("weight_decay", weight_decay, 0.0)
-        if clip is not None and not 0.0 < clip < math.inf:
-            raise ValueError(
-                f"{type(self).__name__}: got clip {clip!r}; expected a number above 0, or None; 1.0 is usual"
-            )
-        self.weight_decay, self.clip = weight_decay, clip
+        check_kind(type(self).__name__, "model", model, Layer, "a Layer")
+        self.weight_decay = self._number("weight_decay", weight_decay)
+        self.clip = None if clip is None else self._number("clip", clip, above=True)
         self._places = [(leaf, name) for _, leaf in model.leaves() for name in leaf.grads]
         if not self._places:
             raise ValueError(
@@ -70,10 +66,14 @@ class Optimizer:
         # What is clipped: `grads` stay as backward left them.
         self._gradient = zeros(self.grads.shape, like=self.grads)
 
+    def _number(self, name: str, value: Any, below: float = math.inf, *, above: bool = False) -> float:
+        return number(type(self).__name__, name, value, 0.0, below, above=above)
+
     def is_for(self, model: Layer) -> bool:
         """Return whether the layers that this optimiser changes are all in `model`."""
-        leaves = [leaf for _, leaf in model.leaves()]
-        return all(any(mine is leaf for leaf in leaves) for mine, _ in self._places)
+        check_kind(type(self).__name__, "model", model, Layer, "a Layer")
+        leaves = {id(leaf) for _, leaf in model.leaves()}
+        return all(id(mine) in leaves for mine, _ in self._places)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copied or unpickled view is an array of its own: the copy makes its vectors anew, of the copied layers.
@@ -87,14 +87,16 @@ class Optimizer:
         """Change the parameters by the gradients of the last backward.
 
         Args:
-            lr: learning rate.
+            lr: learning rate, 0 or more.
 
         Raises:
+            TypeError, ValueError: `lr` is no such number.
             RuntimeError: the model's arrays have been exchanged since, by `Layer.to` or by another optimiser.
         """
         self.check()
+        scalars = self.scalars(self._number("lr", lr), self.steps + 1)
         self.steps += 1
-        self.apply(self.scalars(float(lr), self.steps))  # a NumPy float64 would make everything float64
+        self.apply(scalars)
         if debugging() and not self.is_finite():
             raise NotFiniteError(self, "parameters after a step")
 
@@ -148,12 +150,14 @@ class Optimizer:
             steps: how many steps the other one had done.
 
         Raises:
+            TypeError: `state` is no mapping, a slot no array of real numbers, or `steps` no whole number.
             ValueError: a slot is missing, unknown, of another length or type, or with a number that is not finite.
-            TypeError: a slot is no array, or `steps` no whole number. Nothing has been changed then, in both cases.
+                Nothing has been changed then, in both cases.
         """
         operation = type(self).__name__
         steps = integer(operation, "steps", steps, 0)
-        arrays = {name: read(slot) for name, slot in state.items()}
+        check_kind(operation, "state", state, Mapping, "a mapping from names to arrays")
+        arrays = {str(name): read_real(operation, shown(name), slot) for name, slot in state.items()}
         mine, given = _lengths_and_types(self.slots), _lengths_and_types(arrays)
         if mine != given:
             raise ValueError(
@@ -203,13 +207,6 @@ def _clip(gradient: Array, largest: float) -> None:
     gradient *= largest / xp.maximum(norm, largest)  # no question to the device: 1 where the norm is small enough
 
 
-def _check_number(name: str, value: Any, low: float, below: float = math.inf) -> None:
-    if not low <= value < below:
-        raise ValueError(
-            f"optimiser: got {name} {value!r}; expected at least {low} and below {below}; choose a number in that range"
-        )
-
-
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum: v = momentum * v + g;  p = p - lr * v.
 
@@ -245,7 +242,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         clip: float | None = None,
     ) -> None:
-        _check_number("momentum", momentum, 0.0, 1.0)
+        momentum, nesterov = self._number("momentum", momentum, 1.0), switch("SGD", "nesterov", nesterov)
         super().__init__(model, weight_decay=weight_decay, clip=clip)
         self.momentum, self.nesterov = momentum, nesterov
         self._add_slot("velocity")
@@ -292,11 +289,15 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         clip: float | None = None,
     ) -> None:
-        for beta in betas:
-            _check_number("betas", beta, 0.0, 1.0)
-        _check_number("eps", eps, 0.0)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(
+                f"{type(self).__name__}: got betas {betas!r}; expected a pair of numbers, each from 0 to below 1; "
+                "(0.9, 0.999) is usual"
+            )
+        first, second = (self._number("betas", beta, 1.0) for beta in betas)
+        eps = self._number("eps", eps)
         super().__init__(model, weight_decay=weight_decay, clip=clip)
-        self.betas, self.eps = betas, eps
+        self.betas, self.eps = (first, second), eps
         self._add_slot("mean")
         self._add_slot("square")
 

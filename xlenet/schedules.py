@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .checks import number
+
 
 def constant(progress: float) -> float:
     """Keep the rate as it is.
@@ -13,6 +15,7 @@ def constant(progress: float) -> float:
         >>> constant(0.7)
         1.0
     """
+    number("constant", "progress", progress, 0.0, 1.0, closed=True)
     return 1.0
 
 
@@ -26,6 +29,7 @@ def cosine(progress: float) -> float:
     References:
         I. Loshchilov, F. Hutter, SGDR (2016), https://arxiv.org/abs/1608.03983
     """
+    progress = number("cosine", "progress", progress, 0.0, 1.0, closed=True)
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
@@ -39,6 +43,8 @@ def one_cycle(progress: float, *, warmup: float = 0.2, start: float = 0.1) -> fl
     References:
         L. Smith, N. Topin, Super-Convergence (2017), https://arxiv.org/abs/1708.07120
     """
+    progress = number("one_cycle", "progress", progress, 0.0, 1.0, closed=True)
+    warmup, start = number("one_cycle", "warmup", warmup, 0.0, 1.0), number("one_cycle", "start", start, 0.0)
     if progress < warmup:
         return start + (1.0 - start) * progress / warmup
     return cosine((progress - warmup) / (1.0 - warmup))

@@ -16,6 +16,7 @@ import numpy as np
 
 from .backend import Array
 from .checkpoint import load_arrays, save_arrays
+from .checks import as_json, check_kind, check_path
 from .errors import DataError, OutputError, shown
 from .files import remove_leftovers
 from .layers import Layer
@@ -68,6 +69,11 @@ def save_snapshot(
         >>> snapshot.position.epoch, snapshot.config, sorted(snapshot.model)
         (2, {'seed': 0}, ['bias', 'weight'])
     """
+    check_path("save_snapshot", path)
+    check_kind("save_snapshot", "model", model, Layer, "a Layer")
+    check_kind("save_snapshot", "optimizer", optimizer, Optimizer, "an optimiser, such as SGD")
+    check_kind("save_snapshot", "position", position, Position, "a Position")
+    as_json("save_snapshot", "config", config)
     arrays = {_MODEL + name: array for name, array in model.state_dict().items()}
     arrays |= {_OPTIMIZER + name: array for name, array in optimizer.state_dict().items()}
     arrays |= {_BEST + name: array for name, array in (best or {}).items()}
@@ -109,7 +115,7 @@ def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
     """Put a snapshot's arrays into a model and its optimiser, on whichever library they are.
 
     Raises:
-        DataError: they are not those of such a model, or of such an optimiser.
+        DataError: they are not those of such a model, or of such an optimiser; nothing has been changed then.
     """
     _check_fit("model", model.state_dict(), snapshot.model)
     if snapshot.best is not None:
@@ -118,7 +124,7 @@ def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
     try:
         optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)
         model.load_state_dict(snapshot.model)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"snapshot: {error}") from error
 
 

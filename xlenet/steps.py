@@ -100,8 +100,13 @@ def backpropagate(
     model: Layer, loss: SoftmaxCrossEntropy, x: Array, labels: Array, work: Workspace | None, *, labels_checked: bool
 ) -> tuple[Array, Array]:
     """Go forward and backward; return the loss and the logits."""
-    logits = model.forward(x, work=work)
-    value = loss.forward(logits, labels, labels_checked=labels_checked, work=work)
+    logits = model._propose(x, work)
+    try:
+        value = loss.forward(logits, labels, labels_checked=labels_checked, work=work)
+    except BaseException:
+        model.forget()
+        raise
+    model._accept()  # only now: running statistics do not follow a batch whose labels are refused
     model.backward(loss.backward(work=work), need_dx=False, work=work)
     return value, logits
 

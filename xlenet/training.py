@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, library_of, namespace_of, to_host
-from .checks import integer
+from .checks import check_callable, check_kind, integer, number
 from .data import Images
 from .errors import DivergedError, NotFiniteError
 from .layers import Layer
@@ -128,6 +128,9 @@ def train_step(
     Returns:
         The batch's loss before the step, an array of no axes, and its logits (N, K).
 
+    Raises:
+        TypeError, ValueError: an argument does not fit. Model and optimiser are as before then.
+
     Example:
         >>> from xlenet import LeNet5, SGD, SoftmaxCrossEntropy
         >>> model, loss = LeNet5(rng=0), SoftmaxCrossEntropy()
@@ -137,6 +140,10 @@ def train_step(
         >>> values[-1] < 0.1 * values[0]
         True
     """
+    _check_party("train_step", model, optimizer)
+    check_kind("train_step", "loss", loss, SoftmaxCrossEntropy, "a SoftmaxCrossEntropy")
+    lr = number("train_step", "lr", lr, 0.0)
+    optimizer.check()
     value, logits = backpropagate(model, loss, x, labels, work, labels_checked=labels_checked)
     optimizer.step(lr)
     return value, logits
@@ -189,7 +196,8 @@ def fit(
     Raises:
         DivergedError: the loss is not finite any more; the message names the step and its learning rate, and with
             ``XLENET_DEBUG=1`` in the environment the layer whose numbers were the first.
-        ValueError: a number out of range.
+        TypeError, ValueError: an argument does not fit; nothing has been changed then. (`schedule` is asked for an
+            epoch's factors when that begins.)
 
     Example:
         >>> from xlenet import SGD, Flatten, Linear, Sequential
@@ -201,20 +209,25 @@ def fit(
         >>> fit(model, SGD(model), Images(x, y), epochs=3, batch_size=32)[-1].train_accuracy
         1.0
     """
+    check_kind("fit", "train", train, Images, "labelled Images")
     epochs, batch_size = integer("fit", "epochs", epochs, 1), integer("fit", "batch_size", batch_size, 1)
     seed = integer("fit", "seed", seed, 0)
     if batch_size > len(train):
         raise ValueError(
             f"fit: got batch_size {batch_size} for {len(train)} images; expected no more than those; use a smaller one"
         )
-    if not 0.0 < lr < math.inf:
-        raise ValueError(f"fit: got lr {lr!r}; expected a number above 0; 0.05 is usual for SGD, 0.004 for Adam")
-    if not optimizer.is_for(model):
-        raise ValueError("fit: got an optimizer that was made for another model; expected one for this; make a new one")
-    classes = model.infer(train.batch(slice(0, 1))[0]).shape[1]
+    lr = number("fit", "lr", lr, 0.0, above=True)
+    check_callable("fit", "schedule", schedule)
+    for name, function in (("on_step", on_step), ("on_epoch", on_epoch), ("should_stop", should_stop)):
+        if function is not None:
+            check_callable("fit", name, function)
+    if start is not None:
+        check_kind("fit", "start", start, Position, "a Position, or None")
+    _check_party("fit", model, optimizer)
+    optimizer.check()
     for name, images in (("train", train), ("validation", validation), ("test", test)):
         if images is not None:
-            _check_labels("fit", name, images, classes)
+            _check_images("fit", name, images, model)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
     way = choose_way(party, batch_size)
     start = start or Position()
@@ -228,7 +241,8 @@ def fit(
             party.meter.reset()
         began = time.perf_counter() - (start.seconds if done else 0.0)
         order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
-        rates = [lr * schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps)]
+        factors = (schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps))
+        rates = [lr * number("fit", "schedule's factor", factor, 0.0) for factor in factors]
         progress = Progress(epoch, done, steps, party.meter, 0.0, rates, lr)
         try:
             for step in train_epoch(party, way, order, batch_size, rates, done):
@@ -275,6 +289,27 @@ def _evaluated(name: str, model: Layer, images: Images | None, progress: Progres
 
 
 # ==== checks ====
+
+
+def _check_party(operation: str, model: Layer, optimizer: Optimizer) -> None:
+    check_kind(operation, "model", model, Layer, "a Layer")
+    check_kind(operation, "optimizer", optimizer, Optimizer, "an optimiser, such as SGD")
+    if not optimizer.is_for(model):
+        raise ValueError(
+            f"{operation}: got an optimizer that was made for another model; expected one for this; make a new one"
+        )
+
+
+def _check_images(operation: str, name: str, images: Images, model: Layer) -> None:
+    """Let the model look at one image: it says itself what is wrong with it, before anything has changed."""
+    check_kind(operation, name, images, Images, "labelled Images")
+    shape = tuple(model.infer(images.batch(slice(0, 1))[0]).shape)
+    if len(shape) != 2:
+        raise ValueError(
+            f"{operation}: got a model that makes {shape} of one image of {name}; expected logits (1, K); end it with "
+            "Flatten and Linear"
+        )
+    _check_labels(operation, name, images, shape[1])
 
 
 def _check_labels(operation: str, name: str, images: Images, classes: int) -> None:
@@ -333,11 +368,12 @@ def evaluate(model: Layer, images: Images, *, batch_size: int = 500) -> Evaluati
         Mean loss, accuracy, and the predicted class of each image.
     """
     batch_size = integer("evaluate", "batch_size", batch_size, 1)
+    check_kind("evaluate", "model", model, Layer, "a Layer")
+    _check_images("evaluate", "images", images, model)
     loss, meter, work, predictions = SoftmaxCrossEntropy(), Meter(images.x), Workspace(), []
     for part in parts(len(images), batch_size):
         x, labels = images.batch(part, work)
         logits = model.infer(x, work=work)
-        _check_labels("evaluate", "images", images, logits.shape[1])
         meter.add(loss.forward(logits, labels, labels_checked=True), logits, labels)
         predictions.append(namespace_of(logits).argmax(logits, axis=1))
         work.end_step()

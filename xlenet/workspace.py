@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from .backend import Array, batch_first, empty, namespace_of
+from .backend import Array, batch_first, empty, kind_of, namespace_of
 
 # Every array begins at a multiple of so many numbers: of 64 bytes at least, a line of the cache.
 _ALIGNMENT = 64
@@ -44,19 +44,29 @@ class Workspace:
         self._helpers: list[Workspace] = []
 
     def empty(self, shape: tuple[int, ...], *, like: Array, dtype: Any = None) -> Array:
-        """Lend an uninitialised C-contiguous array, as `xlenet.backend.empty` would make it."""
-        device = like.device
-        key = (type(like), getattr(device, "id", device), dtype or like.dtype)  # CuPy's devices cannot be hashed
-        piece = self._pieces.get(key)
-        if piece is None:
-            piece = self._pieces[key] = _Piece(namespace_of(like).reshape)
-        known = piece.views.get((piece.lent, shape))
+        """Lend an uninitialised C-contiguous array, as `xlenet.backend.empty` would make it.
+
+        Raises:
+            TypeError, ValueError: an argument does not fit; nothing has been lent then.
+        """
+        try:
+            device = like.device
+            key = (type(like), getattr(device, "id", device), dtype or like.dtype)  # CuPy's devices cannot be hashed
+            piece = self._pieces.get(key)
+            if piece is None:
+                _check_loan(shape, like, dtype)
+                piece = self._pieces[key] = _Piece(namespace_of(like).reshape)
+            known = piece.views.get((piece.lent, shape))
+        except (AttributeError, TypeError):
+            _check_loan(shape, like, dtype)
+            raise
         if known is None:
             return self._lend(piece, shape, like, dtype)
         view, piece.lent = known
         return view
 
     def _lend(self, piece: _Piece, shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
+        _check_loan(shape, like, dtype)
         size, start = math.prod(shape), piece.lent
         piece.lent = end = start + -(-size // _ALIGNMENT) * _ALIGNMENT
         piece.needed = max(piece.needed, end)
@@ -99,6 +109,10 @@ class Workspace:
 
     def of_thread(self, thread: int) -> Workspace:
         """Return the workspace for the scratch memory of a thread, counted from 0; that of the first is this one."""
+        if type(thread) is not int or thread < 0:
+            raise (ValueError if type(thread) is int else TypeError)(
+                f"Workspace: got thread {thread!r}; expected a whole number, at least 0; count threads from 0"
+            )
         while len(self._helpers) < thread:
             self._helpers.append(Workspace())
         return self._helpers[thread - 1] if thread else self
@@ -112,6 +126,28 @@ class Workspace:
         """Take back everything lent, and keep none of it: the next step begins with new memory."""
         self._pieces.clear()
         self._helpers.clear()
+
+
+def _check_loan(shape: Any, like: Any, dtype: Any) -> None:
+    """Say what is wrong with a loan that has not been asked for before."""
+    try:
+        namespace_of(like)
+    except TypeError:
+        raise TypeError(
+            f"Workspace: got like, {kind_of(like)}; expected an array of NumPy or CuPy; pass one that lies where the "
+            "memory shall"
+        ) from None
+    if not isinstance(shape, tuple) or not all(hasattr(size, "__index__") for size in shape):
+        raise TypeError(f"Workspace: got shape {shape!r}; expected a tuple of whole numbers; pass an array's shape")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"Workspace: got shape {shape!r}; expected sizes of 0 or more; pass an array's shape")
+    try:
+        empty((0,), like=like, dtype=dtype)
+    except (AttributeError, TypeError, ValueError):
+        raise TypeError(
+            f"Workspace: got dtype {dtype!r}; expected a type of the library, by its name or as its own; pass one, or "
+            "None for that of `like`"
+        ) from None
 
 
 def _rounded_up(numbers: int, itemsize: int) -> int:

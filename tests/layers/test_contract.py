@@ -14,8 +14,8 @@ from tests.gradcheck import check_gradients
 from tests.layers.cases import Case, each_layer, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import gradients, parameters
-from xlenet import SGD, Conv2D, Layer, Linear, SoftmaxCrossEntropy
-from xlenet.functional import softmax_cross_entropy
+from xlenet import SGD, BatchNorm, Conv2D, Layer, Linear, SoftmaxCrossEntropy
+from xlenet.functional import batchnorm, softmax_cross_entropy
 
 
 def draw_dy(rng: np.random.Generator, lib: Lib, y: Any, dtype: str = "float64") -> Any:
@@ -430,12 +430,18 @@ def test_layers_losses_and_optimisers_work_on_the_device_of_their_arrays(monkeyp
         def _update(self, gradient: Any, lr: float) -> None:
             assert inside == [self.params]
 
-    for module in ("layers.base", "losses", "optim"):
+    for module in ("checks", "losses", "optim"):  # layers ask `checks`
         monkeypatch.setattr(f"xlenet.{module}.on_device_of", switch)
     layer, x = Watched(), np.ones((1, 2))
     layer.backward(layer(x))
     layer.infer(x)
     WatchedOptimizer(Linear(2, 2)).step(lr=0.1)
+    norm = BatchNorm(2)
+    monkeypatch.setattr("xlenet.layers.norm.on_device_of", switch)
+    monkeypatch.setattr(
+        batchnorm, "update_running", lambda *a: [a[0]] == inside or pytest.fail("statistics on another device")
+    )
+    norm(np.ones((2, 2), np.float32))
     for name in ("forward", "backward"):
         real = getattr(softmax_cross_entropy, name)
         monkeypatch.setattr(

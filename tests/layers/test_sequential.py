@@ -246,3 +246,23 @@ def test_a_mistake_in_the_middle_is_told_by_who_noticed_it(lib: Lib) -> None:
 def test_a_layer_must_say_what_it_computes() -> None:
     with pytest.raises(NotImplementedError):
         Layer()(np.ones(1))
+
+
+def test_a_forward_of_ones_own_is_called_and_statistics_move_once(numpy_lib: Lib) -> None:
+    """Who overrides `forward` instead of `_forward` is not passed by, inside a Sequential or in a training step."""
+
+    class Counted(BatchNorm):
+        calls = 0
+
+        def forward(self, x: Any, *, work: Any = None) -> Any:
+            self.calls += 1
+            return super().forward(x, work=work)
+
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    alone, counted = BatchNorm(3), Counted(3)
+    alone(x)
+    model = Sequential(bn=counted, fc=Linear(3, 2, rng=0))
+    backpropagate(model, SoftmaxCrossEntropy(), x, np.array([0, 1] * 3), None, labels_checked=False)
+    assert counted.calls == 1
+    for name, wanted in alone.buffers.items():
+        np.testing.assert_array_equal(counted.buffers[name], wanted)

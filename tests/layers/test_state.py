@@ -178,7 +178,7 @@ def test_a_list_among_arrays_changes_nothing_either(lib: Lib) -> None:
     with on(lib):
         layer = Linear(2, 2, dtype="float64")
     before = host_state(lib, layer)
-    with pytest.raises(TypeError, match=r"got a builtins\.list"):
+    with pytest.raises(TypeError, match=r"got bias, a builtins\.list"):
         layer.load_state_dict({"weight": np.ones((2, 2)), "bias": [0.0, 0.0]})
     assert_same_state(lib, layer, before)
 

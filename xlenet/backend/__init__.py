@@ -6,9 +6,9 @@ own module, never a wrapper. Bytes cross between host and device in `to_host` an
 made of), and nowhere else.
 """
 
-from .choice import Backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
+from .choice import Backend, as_backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
 from .debug import all_finite, debugging
-from .libraries import Array, Namespace, library_of, namespace_of, on_device_of, synchronize
+from .libraries import Array, Namespace, kind_of, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
     batch_first,
@@ -35,6 +35,7 @@ __all__ = [
     "Namespace",
     "all_finite",
     "arange",
+    "as_backend",
     "batch_first",
     "batch_last",
     "copy",
@@ -46,6 +47,7 @@ __all__ = [
     "in_one_piece",
     "in_parts",
     "into",
+    "kind_of",
     "library_of",
     "namespace_of",
     "on_device_of",

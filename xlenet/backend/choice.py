@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ..errors import BackendError
@@ -61,13 +62,25 @@ def use_backend(name: str | Backend | Namespace) -> Iterator[Namespace]:
         ...     xp.__name__
         'numpy'
     """
-    backend = name if isinstance(name, Backend) else resolve_backend(name)
+    backend = as_backend(name)
     token = _chosen.set(backend)
     try:
         with current(backend):
             yield backend.xp
     finally:
         _chosen.reset(token)
+
+
+def as_backend(name: str | Backend | Namespace) -> Backend:
+    """Return `name` as a `Backend` that is known to work: see `use_backend`."""
+    if isinstance(name, Backend):
+        return name
+    if not isinstance(name, str | ModuleType):
+        raise TypeError(
+            f"backend: got {name!r}; expected a name such as numpy, cupy, cupy:<device number> or auto, or a module; "
+            "pass one of them"
+        )
+    return resolve_backend(name)
 
 
 @functools.cache  # asking the driver takes milliseconds, and a fallback is reported once

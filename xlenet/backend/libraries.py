@@ -65,6 +65,16 @@ def _check_current_device(xp: Namespace, arrays: list[Array]) -> None:
             )
 
 
+def kind_of(value: Any) -> str:
+    """Return what `value` is, for the words of an error.
+
+    Example:
+        >>> kind_of([1.0]), kind_of(None)
+        ('a builtins.list', 'None')
+    """
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
 def library_of(array: Array) -> Namespace:
     """Return the library that `array` belongs to, on whichever device it lies."""
     kind = type(array)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .choice import Backend, current, default_backend
-from .libraries import LIBRARIES, Array, library_of, on_device_of
+from .libraries import LIBRARIES, Array, kind_of, library_of, on_device_of
 
 # ==== new arrays ====
 
@@ -166,18 +166,38 @@ def read_numbers(operation: str, name: str, x: Any, dtype: str) -> Any:
 def to_device(x: Any, *, like: Array | None = None) -> Array:
     """Return the host array `x` as an array beside `like`, or, without `like`, of the default backend.
 
+    Raises:
+        TypeError: `x` is no array of numbers on the host, or `like` no array.
+
     Example:
         >>> import numpy as np
         >>> to_device(np.arange(3), like=np.zeros(1))
         array([0, 1, 2])
     """
+    xp = default_backend().xp if like is None else library_of(like)
+    x = _numbers(x, xp)
     if like is None:
         return place(x, default_backend())
-    xp = library_of(like)
     if xp.__name__ == "array_api_strict":
         return xp.asarray(np.asarray(x), device=like.device)
     with on_device_of(like):
         return xp.asarray(x)
+
+
+def _numbers(x: Any, xp: Any) -> Any:
+    """Return `x`, which is to become an array of `xp`, as an array of numbers: `xp`'s own as it is."""
+    try:
+        if xp is not np and type(x).__module__.partition(".")[0] in LIBRARIES and library_of(x) is xp:
+            return x
+        host = np.asarray(x)
+    except (TypeError, ValueError, RuntimeError):  # of another device, or rows that are not equally long
+        host = np.empty(0, object)
+    if host.dtype.kind not in "biufc":
+        raise TypeError(
+            f"to_device: got x, {kind_of(x)}; expected an array of numbers on the host; convert it first, or fetch it "
+            "with xlenet.to_host"
+        )
+    return host
 
 
 def place(x: Any, backend: Backend) -> Array:

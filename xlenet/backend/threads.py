@@ -30,16 +30,18 @@ def use_threads(count: int) -> Iterator[None]:
     Raises:
         ImportError: threadpoolctl, which tells BLAS, is not installed: it comes with ``pip install "xlenet[train]"``.
         RuntimeError: inside another such block.
-        ValueError: a count below 1.
+        TypeError, ValueError: no count, or one below 1.
 
     Example:
         >>> with use_threads(2):
         ...     thread_count()
         2
     """
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(
-            f"use_threads: got {count!r}; expected a whole number from 1 up; the machine's number of cores is usual"
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        kind = ValueError if type(count) is int else TypeError
+        raise kind(
+            f"use_threads: got count {count!r}; expected a whole number from 1 up; the machine's number of cores is "
+            "usual"
         )
     try:
         from threadpoolctl import threadpool_limits

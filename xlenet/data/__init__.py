@@ -56,7 +56,7 @@ def load(
     """
     if name == "generated":
         return generated_digits()
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         known = ", ".join((*SOURCES, "generated"))
         raise ValueError(f"load: got {name!r}; expected one of {known}; choose one of these")
     return load_mnist(data_dir, source=SOURCES[name], mirrors=mirrors, timeout=timeout, progress=progress)

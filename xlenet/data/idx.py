@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, kind_of
+from ..checks import check_path, integer
 from ..errors import DataError, DataNotFoundError
 from ..files import open_regular
 from .packing import MOST_EXPANSION, PIECE, is_packed, packed_limit, unpacked
@@ -49,6 +50,8 @@ def parse_idx(data: bytes | bytearray) -> Array:
         >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]))
         array([[7, 8, 9]], dtype=uint8)
     """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"parse_idx: got data, {kind_of(data)}; expected bytes; read the file first")
     dtype, shape = _parse_header(data)
     start, wanted = _start_and_size(dtype, shape)
     if len(data) - start != wanted:
@@ -118,6 +121,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array
         ...     read_idx(path)
         array([7, 9], dtype=uint8)
     """
+    check_path("read_idx", path)
+    max_bytes = integer("read_idx", "max_bytes", max_bytes, 0)
     try:
         with open_regular(path, packed_limit(max_bytes)) as (file, size):
             return parse_idx(_read_as_claimed(file, size, max_bytes))

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, batch_first, batch_last, namespace_of, swappable, to_device
-from ..checks import check_dtype
+from ..checks import check_dtype, check_library
 from ..workspace import Workspace, new
+from .host import on_host
 
 _PART = 1000  # images
 
@@ -46,10 +47,10 @@ class Images:
     """
 
     def __init__(self, x: Any, y: Any, normalization: Normalization | None = None, *, dtype: Any = "float32") -> None:
-        x, y = np.asarray(x), np.asarray(y)
+        x, y = on_host("Images", "x", x), on_host("Images", "y", y)
         if x.dtype != np.uint8 or not np.issubdtype(y.dtype, np.integer):
             raise TypeError(
-                f"Images: got x {x.dtype} and y {y.dtype}; expected uint8 and integers; pass pixels of 0 to 255"
+                f"Images: got x {_type_of(x)} and y {_type_of(y)}; expected uint8 and integers; pass pixels of 0 to 255"
             )
         if x.ndim != 4 or y.shape != x.shape[:1] or x.size == 0:
             raise ValueError(
@@ -72,11 +73,40 @@ class Images:
     def batch(self, which: slice | Array, work: Workspace | None = None) -> tuple[Array, Array]:
         """Return the images and labels at `which`, a slice or an array of positions: x (N, C, H, W) with N innermost
         in memory.
+
+        Raises:
+            TypeError, ValueError: `which` is neither, or asks for an image that is not there. (A GPU does not notice
+                such a position in an array, and gives another image.)
         """
         if isinstance(which, slice):
-            return normalise(self.x[which, ...], self._scale, self._shift, self.dtype, work=work), self.y[which]
-        x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
-        return x, namespace_of(which).take(self.y, which, axis=0)
+            part = self._part(which)
+            return normalise(self.x[part, ...], self._scale, self._shift, self.dtype, work=work), self.y[part]
+        xp = check_library("Images", which=which, x=self.x)
+        if which.ndim != 1 or which.dtype not in (xp.int64, xp.int32) or not which.shape[0]:
+            raise TypeError(
+                f"Images: got which of shape {tuple(which.shape)}, {which.dtype}; expected positions (N,), int64, at "
+                "least one, or a slice; pass one of them"
+            )
+        try:
+            x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
+        except IndexError as error:  # a GPU does not say, and takes another image
+            raise ValueError(
+                f"Images: got which with a position beyond {len(self)} images ({error}); expected 0 to "
+                f"{len(self) - 1}; ask for others"
+            ) from None
+        return x, xp.take(self.y, which, axis=0)
+
+    def _part(self, which: slice) -> slice:
+        """Return a slice of what is there, and not of nothing."""
+        try:
+            start, stop, step = which.indices(len(self))
+        except TypeError:
+            raise TypeError(f"Images: got which {which}; expected whole numbers in a slice; pass them") from None
+        if not range(start, stop, step):
+            raise ValueError(
+                f"Images: got which {which} of {len(self)} images; expected at least one of them; ask for others"
+            )
+        return slice(start, stop, step) if step > 0 else which
 
 
 @swappable
@@ -110,8 +140,20 @@ def normalise(pixels: Array, scale: Array, shift: Array, dtype: Any, *, work: Wo
     return batch_first(x)
 
 
+def _type_of(values: Any) -> str:
+    """Return the type of `values`, and that there is NaN among them: most often the cause, and else the next error."""
+    broken = values.dtype.kind in "fc" and bool(np.isnan(values).any())
+    return f"{values.dtype} with NaN" if broken else str(values.dtype)
+
+
 def _checked(normalization: Normalization, channels: int) -> Normalization:
-    mean, std = (tuple(float(value) for value in values) for values in normalization)
+    try:
+        mean, std = (tuple(float(value) for value in values) for values in normalization)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"Images: got normalization {normalization!r}; expected a Normalization: two tuples of numbers, mean and "
+            "std, as long as there are channels; take the training set's"
+        ) from None
     fits = len(mean) == len(std) == channels and all(map(math.isfinite, mean)) and all(0.0 < s < math.inf for s in std)
     if not fits:
         raise ValueError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..backend import Array
+from ..checks import check_callable, check_kind, check_path, check_texts, number
 from ..errors import DataError, DataNotFoundError, OutputError
 from ..files import read_at_most, remove_leftovers, write_bytes_atomically
 from .addresses import objection, shown
@@ -57,12 +58,21 @@ def load_mnist(
         DataNotFoundError: a file is not on disk and no mirror gave it.
         DataError: a file on disk is not what it should be.
         OutputError: a downloaded file cannot be saved.
-        ValueError: a mirror is no https address, nor one of this machine.
+        TypeError: an argument is of another kind.
+        ValueError: a mirror is no https address, nor one of this machine; or `timeout` is not above 0.
 
     References:
         Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning applied to document recognition, 1998.
         H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking, 2017.
     """
+    check_kind("load_mnist", "source", source, Source, "a Source of xlenet.data.registry")
+    timeout = number("load_mnist", "timeout", timeout, 0.0, above=True)
+    if data_dir is not None:
+        check_path("load_mnist", data_dir, "data_dir")
+    if mirrors is not None:
+        check_texts("load_mnist", "mirrors", mirrors)
+    if progress is not None:
+        check_callable("load_mnist", "progress", progress)
     asked = list(source.mirrors if mirrors is None else mirrors)
     for mirror in asked:
         if reason := objection(mirror):

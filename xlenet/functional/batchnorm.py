@@ -15,7 +15,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into, swappable
-from ..checks import check_arrays, check_gradient, check_shape
+from ..checks import check_arrays, check_cache, check_gradient, check_library, check_shape, number
 from ..workspace import Workspace, new
 
 
@@ -111,6 +111,7 @@ def backward_training(
         >>> dx[:, 0], dbias       # to shift everything alike changes nothing
         (array([0., 0.]), array([2.]))
     """
+    check_cache("batchnorm", cache, TrainingCache)
     centred, inv_std, weight, m = cache.centred, cache.inv_std, cache.weight, cache.m
     xp, rows, dweight, dbias = _parameter_gradients(dy, cache, out)
     if not need_dx:
@@ -132,6 +133,9 @@ def update_running(running_mean: Array, running_var: Array, cache: Any, decay: f
         cache: what `forward_training` returned: its mean, var and m are read.
         decay: the weight of the old value, 0 to 1.
 
+    Raises:
+        TypeError, ValueError: as in `forward_training`; nothing has been changed then.
+
     Example:
         >>> import numpy as np
         >>> mean, var = np.zeros(1), np.ones(1)
@@ -139,10 +143,23 @@ def update_running(running_mean: Array, running_var: Array, cache: Any, decay: f
         >>> mean, var
         (array([1.]), array([1.5]))
     """
+    decay = number("batchnorm", "decay", decay, 0.0, 1.0, closed=True)
+    _check_running(cache, running_mean=running_mean, running_var=running_var)
     running_mean *= decay
     running_mean += (1.0 - decay) * cache.mean
     running_var *= decay
     running_var += ((1.0 - decay) * cache.m / (cache.m - 1)) * cache.var
+
+
+def _check_running(cache: Any, **statistics: Array) -> None:
+    mean: Any = getattr(cache, "mean", None)
+    if mean is not None and all(type(a) is type(mean) and a.shape == mean.shape for a in statistics.values()):
+        return
+    if mean is None:  # of each kernel's cache, whatever kind that is
+        check_cache("batchnorm", cache, TrainingCache)
+    check_library("batchnorm", **statistics, x=mean)
+    for name, array in statistics.items():
+        check_shape("batchnorm", name, array, mean.shape, "one number for each channel of x")
 
 
 def forward_evaluation(
@@ -214,6 +231,7 @@ def backward_evaluation(
         >>> backward_evaluation(np.array([[1.0]]), cache)
         (array([[1.]]), array([1.]), array([1.]))
     """
+    check_cache("batchnorm", cache, EvaluationCache)
     xp, rows, dweight, dbias = _parameter_gradients(dy, cache, out)
     if not need_dx:
         return None, dweight, dbias
@@ -236,9 +254,7 @@ def _check(x: Array, eps: float, **parameters: Array) -> tuple[Any, float]:
     xp = check_arrays("batchnorm", "(N, C) or (N, C, H, W)", x, **parameters)
     for name, array in parameters.items():
         check_shape("batchnorm", name, array, (x.shape[1],), "one number for each channel of x")
-    if not eps >= 0:
-        raise ValueError(f"batchnorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
-    return xp, float(eps)  # a NumPy float64 would make everything float64
+    return xp, number("batchnorm", "eps", eps, 0.0)
 
 
 def as_rows(x: Array, xp: Any) -> Array:

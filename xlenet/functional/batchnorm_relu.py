@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, swappable
+from ..checks import check_cache
 from ..workspace import Workspace
 from . import batchnorm, relu
 
@@ -65,5 +66,6 @@ def backward_training(
         >>> backward_training(np.ones((2, 1)), cache)[2]
         array([1.])
     """
+    check_cache("batchnorm_relu", cache, Cache)
     dz = relu.backward(dy, cache.relu, work=work)
     return batchnorm.backward_training(dz, cache.norm, need_dx=need_dx, out=out, work=work)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, in_one_piece, into, put
-from ..checks import check_arrays, check_gradient, check_shape, integer
+from ..checks import check_arrays, check_cache, check_gradient, check_shape, integer
 from ..workspace import Workspace, new
 from .matmul import matmul
 from .windows import Padding, Windows, fold, unfold, windows_over
@@ -160,6 +160,7 @@ def backward(
         array([[[[8., 8.],
                  [8., 8.]]]])
     """
+    check_cache("conv2d", cache, Cache)
     columns, weight, windows, x_shape, has_bias = cache
     f, groups = weight.shape[0], x_shape[1] // weight.shape[1]
     xp = check_gradient("conv2d", dy, (x_shape[0], f, *windows.out), weight)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into, namespace_of, put, swappable, zeros
-from ..checks import check_gradient
+from ..checks import check_cache, check_gradient
 from ..workspace import Workspace, new
 from . import conv2d
 from .windows import Padding, Windows, pad, seen_along
@@ -89,6 +89,7 @@ def backward(
     """
     if isinstance(cache, conv2d.Cache):
         return conv2d.backward(dy, cache, need_dx=need_dx, need_dweight=need_dweight, out=out, work=work)
+    check_cache("conv2d", cache, Cache)
     rows, weight, windows, x_shape, has_bias = cache
     n, f, (oh, ow) = x_shape[0], weight.shape[0], windows.out
     xp = check_gradient("conv2d", dy, (n, f, oh, ow), weight)

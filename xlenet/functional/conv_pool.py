@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_last, into, namespace_of, swappable
-from ..checks import check_gradient
+from ..checks import check_cache, check_gradient
 from ..workspace import Workspace, out_for
 from . import conv2d, conv2d_rows, maxpool2d
 from .windows import Padding
@@ -117,6 +117,7 @@ def backward(
         >>> dweight.item(), dbias.item()
         (40.0, 4.0)
     """
+    check_cache("conv_pool", cache, Cache)
     check_gradient("conv_pool", dy, tuple(cache.pool.y.shape), cache.pool.y)
     dbias = None
     if cache.has_bias and need_dweight:

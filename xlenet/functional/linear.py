@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, batch_first, into, swappable
-from ..checks import check_arrays, check_gradient, check_shape
+from ..checks import check_arrays, check_cache, check_gradient, check_shape
 from ..workspace import Workspace, new
 
 
@@ -85,6 +85,7 @@ def backward(
         >>> backward(np.array([[1.0]]), cache)
         (array([[3., 4.]]), array([[1., 2.]]), array([1.]))
     """
+    check_cache("linear", cache, Cache)
     x, weight, has_bias = cache
     xp = check_gradient("linear", dy, (x.shape[0], weight.shape[0]), weight)
     dx = dweight = dbias = None

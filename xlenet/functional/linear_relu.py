@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, swappable
+from ..checks import check_cache
 from ..workspace import Workspace
 from . import linear, relu
 
@@ -50,5 +51,6 @@ def backward(
         >>> backward(np.ones((1, 2)), cache)[0]
         array([[3., 4.]])
     """
+    check_cache("linear_relu", cache, Cache)
     dz = relu.backward(dy, cache.relu, work=work)
     return linear.backward(dz, cache.linear, need_dx=need_dx, need_dweight=need_dweight, out=out, work=work)

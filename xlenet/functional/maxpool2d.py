@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, arange, batch_first, into, namespace_of, swappable, zeros
-from ..checks import check_axes, check_gradient
+from ..checks import check_axes, check_cache, check_gradient, check_library
 from ..workspace import Workspace, new
 from .windows import Padding, Windows, positions, windows_over
 
@@ -58,7 +58,7 @@ def forward(
         array([[ 5,  7],
                [13, 15]])
     """
-    xp = namespace_of(x)
+    xp = check_library("maxpool2d", x=x)
     check_axes("maxpool2d", "(N, C, H, W)", x=x)
     windows = windows_of(x.shape[2:], kernel, stride, padding, ceil_mode, dilation)
     n, c = x.shape[:2]
@@ -124,6 +124,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
         array([[1., 0.],
                [0., 0.]])
     """
+    check_cache("maxpool2d", cache, Cache)
     x, y, windows = cache
     xp = check_gradient("maxpool2d", dy, y.shape, y)
     n, c, h, w = x.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, into
-from ..checks import check_floating, check_gradient
+from ..checks import check_cache, check_floating, check_gradient
 from ..workspace import Workspace, out_for
 
 
@@ -55,6 +55,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
         >>> backward(np.array([5.0, 6.0, 7.0]), cache)
         array([0., 0., 7.])
     """
+    check_cache("relu", cache, Cache)
     xp = check_gradient("relu", dy, cache.y.shape, cache.y)
     positive = xp.asarray(cache.y > 0)  # NumPy compares an array of no axes to a scalar
     return into(out_for(dy, work), xp.multiply, dy, xp.astype(positive, dy.dtype))

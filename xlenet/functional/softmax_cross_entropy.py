@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, into, namespace_of, swappable
+from ..checks import check_cache
 from ..workspace import Workspace, out_for
 from .targets import Samples, find_targets, reduced, spread
 
@@ -105,6 +106,7 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
         >>> backward(1.0, cache)
         array([[ 0.5, -0.5]])
     """
+    check_cache("softmax_cross_entropy", cache, Cache)
     probabilities, one_hot, samples = cache
     xp = namespace_of(probabilities)
     portion = spread("softmax_cross_entropy", dloss, samples, probabilities)

@@ -11,7 +11,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..backend import Array, arange, namespace_of, to_host
-from ..checks import check_axes, check_floating, check_gradient, check_shape, integer
+from ..checks import check_axes, check_floating, check_gradient, check_library, check_shape, integer
 
 
 class Samples(NamedTuple):
@@ -54,7 +54,8 @@ def find_targets(
         reduction: "mean", "sum" or "none".
         labels_checked: True skips the check that labels are in range.
     """
-    xp = check_floating(operation, **{name: scores}, weight=weight)
+    floating = {name: scores} if weight is None else {name: scores, "weight": weight}
+    xp = check_floating(operation, **floating)
     check_axes(operation, "(N, K) or (N, K, ...)", **{name: scores})
     check_reduction(operation, reduction)
     k, *rest = scores.shape[1:]
@@ -78,7 +79,7 @@ def _checked(
     """Return labels as int64 (any number of classes fits into it, and any library compares it with a Python int), and
     which of them count: None if all do.
     """
-    xp = namespace_of(scores, labels)
+    xp = check_library(operation, **{name: scores, "labels": labels})
     if not xp.isdtype(labels.dtype, "integral"):
         raise TypeError(
             f"{operation}: got labels {labels.dtype}; expected integers; cast with xp.astype(labels, xp.int64)"
@@ -111,8 +112,11 @@ def reduced(losses: Array, samples: Samples) -> Array:
     return summed / samples.total if samples.reduction == "mean" else summed
 
 
-def check_number(operation: str, dloss: Any, reduction: str) -> None:
+def check_number(operation: str, dloss: Any, reduction: str, like: Array) -> None:
     """Check that the gradient by a single loss is a single number: anything else would broadcast, and weigh samples."""
+    if not isinstance(dloss, int | float):
+        check_floating(operation, dloss=dloss)
+        check_library(operation, dloss=dloss, logits=like)
     if getattr(dloss, "shape", ()) != ():
         raise ValueError(
             f"{operation}: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "
@@ -137,7 +141,7 @@ def spread(operation: str, dloss: Any, samples: Samples, like: Array) -> Any:
             )
         check_gradient(operation, dloss, samples.shape, like, "dloss")
     else:
-        check_number(operation, dloss, samples.reduction)
+        check_number(operation, dloss, samples.reduction, like)
     share, total = samples.share, samples.total
     if share is None:
         portion = dloss / total if samples.reduction == "mean" else dloss

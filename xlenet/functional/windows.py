@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first, batch_last, namespace_of, zeros
-from ..checks import check_axes, check_shape, integer, pair
+from ..checks import check_axes, check_numeric, check_shape, integer, pair
 from ..workspace import Workspace, new
 
 Padding = Any  # "SAME" | "VALID" | int | (vertical, horizontal) | ((top, bottom), (left, right))
@@ -208,7 +208,7 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0, dilati
                [3, 4, 6, 7],
                [4, 5, 7, 8]])
     """
-    xp = namespace_of(x)
+    xp = check_numeric("img2col", x=x)
     check_axes("img2col", "(N, C, H, W)", x=x)
     windows = windows_over(x.shape[2:], kernel, stride, padding, dilation, operation="img2col")
     n, c = x.shape[:2]
@@ -245,10 +245,10 @@ def col2img(
                [2., 4., 2.],
                [1., 2., 1.]])
     """
-    xp = namespace_of(columns)
-    if len(x_shape) != 4:
+    xp = check_numeric("col2img", columns=columns)
+    if not isinstance(x_shape, tuple | list) or len(x_shape) != 4:
         raise ValueError(
-            f"col2img: got x_shape {tuple(x_shape)}; expected (N, C, H, W); pass the shape that img2col's x had"
+            f"col2img: got x_shape {x_shape!r}; expected (N, C, H, W); pass the shape that img2col's x had"
         )
     n, c, h, w = (integer("col2img", "x_shape", size, 1) for size in x_shape)
     windows = windows_over((h, w), kernel, stride, padding, dilation, operation="col2img")

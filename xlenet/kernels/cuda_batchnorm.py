@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first
@@ -85,7 +86,9 @@ def batchnorm_update_running(running_mean: Array, running_var: Array, cache: Any
 
 
 def _forward(x: Array, weight: Array, bias: Array, eps: float, relu: bool, work: Workspace | None) -> Any:
-    if not are_real(x, weight, bias) or x.ndim not in (2, 4) or not eps >= 0:
+    if not are_real(x, weight, bias) or x.ndim not in (2, 4):
+        return NotImplemented
+    if not isinstance(eps, int | float) or not 0.0 <= eps < math.inf:
         return NotImplemented
     shape, c = tuple(x.shape), x.shape[1]
     m = x.size // c

@@ -46,7 +46,7 @@ def softmax_cross_entropy_backward(dloss: Any, cache: Any, *, work: Workspace | 
     """See `xlenet.functional.softmax_cross_entropy.backward`."""
     if not isinstance(cache, Cache):
         return NotImplemented
-    check_number("softmax_cross_entropy", dloss, "mean")
+    check_number("softmax_cross_entropy", dloss, "mean", cache.dlogits)
     if isinstance(dloss, float | int) and dloss == 1:
         return cache.dlogits
     n, k = cache.dlogits.shape

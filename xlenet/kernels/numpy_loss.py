@@ -63,7 +63,7 @@ def backward(dloss: Any, cache: Any, *, work: Workspace | None = None) -> Any:
     """See `softmax_cross_entropy.backward`."""
     if not isinstance(cache, Cache):
         return NotImplemented
-    check_number("softmax_cross_entropy", dloss, "mean")
+    check_number("softmax_cross_entropy", dloss, "mean", cache.probabilities)
     probabilities, labels = cache
     n = len(labels)
     share = float(dloss) / n  # a NumPy float64 would make everything float64

@@ -13,10 +13,12 @@ from ..functional.windows import positions
 from ..workspace import Workspace, new
 
 
-def backward(dy: Array, cache: maxpool2d.Cache, *, work: Workspace | None = None) -> Any:
+def backward(dy: Array, cache: Any, *, work: Workspace | None = None) -> Any:
     """See `maxpool2d.backward`: here nothing has to be added up, so each gradient is written to its winner and zeros
     beside it, and a product with truth values needs no copy of them as numbers.
     """
+    if not isinstance(cache, maxpool2d.Cache):
+        return NotImplemented
     x, y, windows = cache
     if not windows.lie_side_by_side:
         return NotImplemented

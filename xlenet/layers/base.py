@@ -9,6 +9,7 @@ from ..backend import (
     Array,
     Backend,
     all_finite,
+    as_backend,
     copy,
     debugging,
     default_backend,
@@ -17,12 +18,11 @@ from ..backend import (
     on_device_of,
     place,
     read_numbers,
-    resolve_backend,
     to_device,
     to_host,
     zeros,
 )
-from ..checks import check_shape
+from ..checks import check_kind, check_shape, on_device, read_real, switch
 from ..errors import NotFiniteError, shown
 from ..workspace import Workspace
 
@@ -63,7 +63,7 @@ class Layer:
         self.grads: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self.training = True
-        self._requires_grad = requires_grad
+        self._requires_grad = switch(type(self).__name__, "requires_grad", requires_grad)
         self._cache: tuple[Any] | None = None  # of the last forward; a cache may itself be None
 
     # ==== what is computed ====
@@ -73,14 +73,37 @@ class Layer:
         return self.forward(x)
 
     def forward(self, x: Array, *, work: Workspace | None = None) -> Array:
-        """Return the layer's result by the rules of its mode, and remember what `backward` needs."""
-        with on_device_of(x):
+        """Return the layer's result by the rules of its mode, and remember what `backward` needs.
+
+        Raises:
+            TypeError, ValueError: x is not what the layer takes. Parameters, gradients and buffers are as before then.
+        """
+        y = self._remember(x, work)
+        self._settle()
+        return y
+
+    def _propose(self, x: Array, work: Workspace | None) -> Array:
+        """Do what `forward` does, but for what could not be taken back if something behind it fails: see `_accept`."""
+        if type(self).forward is not Layer.forward:  # somebody has written another one, and it settles for itself
+            return self.forward(x, work=work)
+        return self._remember(x, work)
+
+    def _accept(self) -> None:
+        """Do the rest of what `forward` does."""
+        if type(self).forward is Layer.forward:
+            self._settle()
+
+    def _remember(self, x: Array, work: Workspace | None) -> Array:
+        with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             y, cache = self._forward(x, work)
         if debugging():
             self._check_finite(input=x, output=y)
         self._cache = (cache,)
         return y
+
+    def _settle(self) -> None:
+        """Let buffers follow the last forward."""
 
     def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
         """Return the gradient by the x of the last `forward`, and put those by the parameters into `grads`.
@@ -98,7 +121,7 @@ class Layer:
                 f"{type(self).__name__}: got backward without a forward before it; expected forward first; "
                 "call the layer on x"
             )
-        with on_device_of(dy):
+        with on_device(type(self).__name__, "dy", dy):
             dx = self._backward(dy, self._cache[0], need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
         if debugging():
@@ -114,7 +137,7 @@ class Layer:
 
     def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
         """Return the result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
-        with on_device_of(x):
+        with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             return self._infer(x, work)
 
@@ -193,9 +216,9 @@ class Layer:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self._requires_grad = bool(value)
+        value = self._requires_grad = switch(type(self).__name__, "requires_grad", value)
         for _, leaf in self.leaves():
-            leaf._requires_grad = bool(value)
+            leaf._requires_grad = value
             leaf.grads.clear()
             if value:
                 leaf.grads.update({name: zeros(p.shape, like=p) for name, p in leaf.params.items()})
@@ -234,12 +257,14 @@ class Layer:
         They may be of another type of real numbers. PyTorch's ``num_batches_tracked`` is passed over.
 
         Raises:
-            ValueError: a name is missing or unknown, a shape differs, or a number is not finite.
-            TypeError: one of them is no array of real numbers. Nothing has been changed then, in both cases.
+            TypeError: `state` is no mapping, or something in it is no array of real numbers.
+            ValueError: a name is missing or unknown, a shape differs, or a number is not finite. Nothing has been
+                changed then, in both cases.
         """
         mine = dict(self._arrays())
-        given = {name: a for name, a in state.items() if name.rpartition(".")[2] != "num_batches_tracked"}
-        missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys())
+        check_kind("load_state_dict", "state", state, Mapping, "a mapping from names to arrays")
+        given = {n: array for n, array in state.items() if str(n).rpartition(".")[2] != "num_batches_tracked"}
+        missing, unknown = sorted(mine.keys() - given.keys()), sorted(given.keys() - mine.keys(), key=str)
         if missing or unknown:
             raise ValueError(
                 f"load_state_dict: got names without {missing or 'none missing'} and with unknown "
@@ -259,7 +284,7 @@ class Layer:
 
     def to(self, backend: str | Backend) -> Self:
         """Move all arrays to another library or device, such as ``"cupy"``; make optimisers afterwards."""
-        backend = backend if isinstance(backend, Backend) else resolve_backend(backend)
+        backend = as_backend(backend)
         self.forget()
         for _, layer in self.leaves():
             for arrays in (layer.params, layer.grads, layer.buffers):
@@ -280,7 +305,8 @@ class Layer:
 
 def _ready(name: str, given: Any, mine: Array) -> Array:
     """Return `given` beside `mine`, so that nothing can go wrong any more when it is put into it."""
-    numbers = read_numbers("load_state_dict", name, given, str(mine.dtype).rpartition(".")[2])
+    host = read_real("load_state_dict", name, given)
+    numbers = read_numbers("load_state_dict", name, host, str(mine.dtype).rpartition(".")[2])
     check_shape("load_state_dict", name, numbers, mine.shape, "build the model with the sizes it was saved with")
     return to_device(numbers, like=mine)
 

@@ -119,8 +119,11 @@ class BatchNormReLU(Block):
         if not norm.training:
             return self.second.forward(norm.forward(x, work=work), work=work), None
         y, cache = batchnorm_relu.forward_training(x, norm.params["weight"], norm.params["bias"], norm.eps, work=work)
-        norm._follow(cache)
         return y, cache
+
+    def _settle(self) -> None:
+        if self._cache is not None and self._cache[0] is not None:
+            self.first._follow(self._cache[0])
 
     def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
         norm = self.first

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import init
 from ..backend import Array
-from ..checks import check_dtype, integer, pair
+from ..checks import check_dtype, integer, pair, switch
 from ..functional import conv2d, conv2d_rows
 from ..functional.windows import Padding, resolve_padding
 from ..workspace import Workspace
@@ -70,13 +70,13 @@ class Conv2D(Layer):
         self.out_channels = integer("Conv2D", "out_channels", out_channels, 1)
         conv2d.check_groups("Conv2D", self.groups, self.in_channels, "channels")
         conv2d.check_groups("Conv2D", self.groups, self.out_channels, "filters")
-        if lowering not in _LOWERINGS:
+        if not isinstance(lowering, str) or lowering not in _LOWERINGS:
             raise ValueError(f"Conv2D: got lowering {lowering!r}; expected 'img2col' or 'rows'; choose one of these")
         self.lowering = lowering
-        dtype = check_dtype("Conv2D", dtype)
+        dtype, with_bias = check_dtype("Conv2D", dtype), switch("Conv2D", "bias", bias)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel)
         self._add_parameter("weight", init.he_normal(shape, init.generator(rng), dtype))
-        if bias:
+        if with_bias:
             self._add_parameter("bias", init.zeros((self.out_channels,), dtype))
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:

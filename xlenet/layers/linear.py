@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import init
 from ..backend import Array
-from ..checks import check_dtype, integer
+from ..checks import check_dtype, integer, switch
 from ..functional import linear
 from ..workspace import Workspace
 from .base import Layer
@@ -42,9 +42,9 @@ class Linear(Layer):
         super().__init__(requires_grad=requires_grad)
         self.in_features = integer("Linear", "in_features", in_features, 1)
         self.out_features = integer("Linear", "out_features", out_features, 1)
-        dtype = check_dtype("Linear", dtype)
+        dtype, with_bias = check_dtype("Linear", dtype), switch("Linear", "bias", bias)
         self._add_parameter("weight", init.he_normal((self.out_features, self.in_features), init.generator(rng), dtype))
-        if bias:
+        if with_bias:
             self._add_parameter("bias", init.zeros((self.out_features,), dtype))
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, linear.Cache]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import init
-from ..backend import Array, default_backend, place
-from ..checks import check_dtype, integer
+from ..backend import Array, default_backend, on_device_of, place
+from ..checks import check_dtype, integer, number
 from ..functional import batchnorm
 from ..workspace import Workspace
 from .base import Layer
@@ -53,13 +53,8 @@ class BatchNorm(Layer):
     ) -> None:
         super().__init__(requires_grad=requires_grad)
         self.channels = integer("BatchNorm", "channels", channels, 1)
-        if not 0.0 <= decay <= 1.0:
-            raise ValueError(
-                f"BatchNorm: got decay {decay!r}; expected 0 to 1; it is the weight of the old value, 0.9 is usual"
-            )
-        if not 0.0 <= eps < float("inf"):
-            raise ValueError(f"BatchNorm: got eps {eps!r}; expected a number of at least 0; 1e-5 is usual")
-        self.decay, self.eps = float(decay), float(eps)
+        self.decay = number("BatchNorm", "decay", decay, 0.0, 1.0, closed=True)
+        self.eps = number("BatchNorm", "eps", eps, 0.0)
         dtype = check_dtype("BatchNorm", dtype)
         shape = (self.channels,)
         self._add_parameter("weight", init.ones(shape, dtype))
@@ -72,12 +67,18 @@ class BatchNorm(Layer):
             y, cache = self._evaluate(x, work)
             return y, _Cache(False, cache)
         y, trained = batchnorm.forward_training(x, self.params["weight"], self.params["bias"], self.eps, work=work)
-        self._follow(trained)
         return y, _Cache(True, trained)
+
+    def _settle(self) -> None:
+        training, of_forward = self._cache[0] if self._cache else (False, None)
+        if training:
+            self._follow(of_forward)
 
     def _follow(self, cache: Any) -> None:
         """Let the running statistics follow a batch's."""
-        batchnorm.update_running(self.buffers["running_mean"], self.buffers["running_var"], cache, self.decay)
+        mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        with on_device_of(mean):
+            batchnorm.update_running(mean, var, cache, self.decay)
 
     def _evaluate(self, x: Array, work: Workspace | None) -> tuple[Array, batchnorm.EvaluationCache]:
         params, buffers = self.params, self.buffers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array
-from ..checks import pair
+from ..checks import pair, switch
 from ..functional import maxpool2d
 from ..functional.windows import Padding, resolve_padding
 from ..workspace import Workspace
@@ -36,7 +36,7 @@ class MaxPool2D(Layer):
         self.stride = self.kernel if stride is None else pair("MaxPool2D", "stride", stride, 1)
         resolve_padding(padding, self.kernel, self.kernel, self.stride, "MaxPool2D")  # says now what is wrong with it
         self.padding = padding
-        self.ceil_mode = bool(ceil_mode)
+        self.ceil_mode = switch("MaxPool2D", "ceil_mode", ceil_mode)
         self.dilation = pair("MaxPool2D", "dilation", dilation, 1)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, maxpool2d.Cache]:

@@ -18,6 +18,8 @@ class Sequential(Layer):
     the whole, not through its layers one by one. To go step by step, call the layers one after another yourself. Which
     neighbours these are is settled when the Sequential is made.
 
+    Running statistics move once all layers have taken the batch: a shape that only the last one refuses moves none.
+
     Args:
         **layers: the layers in their order; the keywords are their names, in `named_parameters` and in files.
 
@@ -50,6 +52,8 @@ class Sequential(Layer):
         self._steps = join_neighbours(list(layers.values()))
 
     def __getitem__(self, name: str) -> Layer:
+        if not isinstance(name, str) or name not in self._layers:
+            raise KeyError(f"Sequential: got name {name!r}; expected one of {list(self._layers)}; choose one of these")
         return self._layers[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -69,9 +73,18 @@ class Sequential(Layer):
         return super()._set_mode(training)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, bool]:
-        for step in self._steps:
-            x = step.forward(x, work=work)
+        for i, step in enumerate(self._steps):
+            try:
+                x = step._propose(x, work)
+            except BaseException:
+                if i:  # those before it remember this batch, those behind it another one
+                    self.forget()
+                raise
         return x, True  # each layer keeps its own cache; this one says that forward was called
+
+    def _settle(self) -> None:
+        for step in self._steps:
+            step._accept()
 
     def _backward(self, dy: Array, cache: bool, need_dx: bool, work: Workspace | None) -> Array | None:
         steps = self._steps

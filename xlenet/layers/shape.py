@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..backend import Array, namespace_of
+from ..checks import check_gradient
 from ..workspace import Workspace
 from .base import Layer
+
+
+class _Cache(NamedTuple):
+    """What backward reads."""
+
+    y: Array
+    x_shape: tuple[int, ...]
 
 
 class Flatten(Layer):
@@ -16,12 +26,15 @@ class Flatten(Layer):
         (2, 120)
     """
 
-    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, tuple[int, ...]]:
-        return _reshape(x, (x.shape[0], -1)), tuple(x.shape)
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, _Cache]:
+        if x.ndim == 0 or 0 in x.shape:
+            raise ValueError(
+                f"Flatten: got x of shape {tuple(x.shape)}; expected (N, ...), none of them 0; reshape it, and leave "
+                "empty batches out"
+            )
+        y = namespace_of(x).reshape(x, (x.shape[0], -1))
+        return y, _Cache(y, tuple(x.shape))
 
-    def _backward(self, dy: Array, cache: tuple[int, ...], need_dx: bool, work: Workspace | None) -> Array | None:
-        return _reshape(dy, cache) if need_dx else None
-
-
-def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
-    return namespace_of(x).reshape(x, shape)
+    def _backward(self, dy: Array, cache: _Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        xp = check_gradient("Flatten", dy, cache.y.shape, cache.y)
+        return xp.reshape(dy, cache.x_shape) if need_dx else None

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array
+from ..checks import check_kind, check_path, check_texts
+from ..data.host import on_host
 from .figures import FAINT, INK, Axes, Figure, new_figure, save_figure
 
 _RIGHT = "#DCE9F2"  # the diagonal: pale, because the mistakes are what the picture is for
@@ -39,10 +41,14 @@ def plot_confusion(
         `path` as a `Path`.
 
     Raises:
+        TypeError: an argument is of another kind.
         ValueError: `matrix` is not square or not made of counts, or the names are not as many.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
     """
+    check_texts("plot_confusion", "class_names", class_names)
+    check_path("plot_confusion", path)
+    check_kind("plot_confusion", "title", title, str, "a text")
     counts = _checked(matrix, class_names)
     page = _lay_out(class_names)
     figure = new_figure(page.width, page.height)
@@ -60,7 +66,7 @@ def plot_confusion(
 
 def _checked(matrix: Array, class_names: Sequence[str]) -> Array:
     """Return `matrix` as an int64 array that fits the names."""
-    counts = np.asarray(matrix)
+    counts = on_host("plot_confusion", "matrix", matrix)
     square = counts.ndim == 2 and counts.shape[0] == counts.shape[1] and counts.size > 0
     if not square or counts.dtype.kind not in "iu" or counts.min() < 0:
         raise ValueError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import check_kind, check_path
 from .figures import BLUE, FAINT, GREEN, INK, VERMILLION, Axes, new_figure, save_figure, style_axes
 
 _COLOURS = {"train": VERMILLION, "validation": GREEN, "test": BLUE}
@@ -43,10 +45,13 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
         `path` as a `Path`.
 
     Raises:
+        TypeError: an argument is of another kind.
         ValueError: no epoch, or an epoch that lacks a key.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
     """
+    check_path("plot_curves", path)
+    check_kind("plot_curves", "title", title, str, "a text")
     series = _series(history)
     figure = new_figure(10.0, 4.4)
     figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK)
@@ -71,6 +76,11 @@ def _series(history: History) -> dict[str, list[float]]:
     """Turn the epochs' mappings into one list per key; what is not finite becomes NaN."""
     if not history:
         raise ValueError("plot_curves: got no epoch; expected at least one; draw after the first epoch has ended")
+    if not isinstance(history, Sequence) or not all(isinstance(row, Mapping) for row in history):
+        raise TypeError(
+            f"plot_curves: got history {history!r}; expected one mapping for each epoch; pass the objects of "
+            "metrics.jsonl"
+        )
     parts = [part for part in _COLOURS if part in _ALWAYS or any(f"{part}_loss" in row for row in history)]
     keys = ["epoch", *(f"{part}_{what}" for what in ("loss", "accuracy") for part in parts)]
     absent = sorted({key for row in history for key in keys if key not in row})
@@ -79,6 +89,11 @@ def _series(history: History) -> dict[str, list[float]]:
             f"plot_curves: got an epoch without {', '.join(absent)}; expected {', '.join(keys)}; "
             "pass the objects of metrics.jsonl"
         )
+    for key, value in ((key, row[key]) for row in history for key in keys):
+        if not isinstance(value, numbers.Real):
+            raise TypeError(
+                f"plot_curves: got {key} {value!r} in an epoch; expected a number; pass the objects of metrics.jsonl"
+            )
     columns = {key: [float(row[key]) for row in history] for key in keys}
     # Neither NaN, which compares as False, nor what is so large that Matplotlib's own arithmetic overflows.
     return {key: [v if abs(v) <= 1e300 else math.nan for v in values] for key, values in columns.items()}

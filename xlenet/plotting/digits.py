@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import Array
+from ..checks import check_path, check_texts
+from ..data.host import on_host
 from .figures import INK, new_figure, save_figure
 
 _MOST_COLUMNS = 10
@@ -30,12 +32,20 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
         `path` as a `Path`.
 
     Raises:
-        ValueError: no image, another shape, or not one title for each image.
+        TypeError: an argument is of another kind.
+        ValueError: no image, pixels that are not finite, another shape, or not one title for each image.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
     """
+    check_texts("plot_digits", "titles", titles)
+    check_path("plot_digits", path)
     pictures = _checked(images, titles)
     low, high = (0.0, 255.0) if pictures.dtype == np.uint8 else (float(pictures.min()), float(pictures.max()))
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise ValueError(
+            f"plot_digits: got images that are not finite (from {low} to {high}); expected finite numbers; leave out "
+            "what is broken"
+        )
     columns = min(_MOST_COLUMNS, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     caption = 0.26 if any(titles) else 0.06
@@ -56,12 +66,15 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
 
 def _checked(images: Array, titles: Sequence[str]) -> Array:
     """Return the images as (N, H, W)."""
-    pictures = np.asarray(images)
+    pictures = on_host("plot_digits", "images", images)
+    shape = pictures.shape
     if pictures.ndim == 4 and pictures.shape[1] == 1:
         pictures = pictures[:, 0]
     if pictures.ndim != 3 or not pictures.size or len(titles) != len(pictures):
         raise ValueError(
-            f"plot_digits: got images of shape {np.shape(images)} and {len(titles)} titles; expected (N, H, W) or "
+            f"plot_digits: got images of shape {shape} and {len(titles)} titles; expected (N, H, W) or "
             "(N, 1, H, W) with N at least 1, and N titles; pass one title for each image, '' for none"
         )
+    if pictures.dtype.kind not in "biuf":
+        raise TypeError(f"plot_digits: got images {pictures.dtype}; expected uint8 or floating; cast them")
     return pictures

@@ -1,0 +1,272 @@
+"""Wrong arguments where data enter, and for pictures of them."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import numpy as np
+
+from tests.bad_input.layers import dtypes
+from tests.bad_input.table import FOLDER, INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
+from tests.bad_input.training import images, paths
+from tests.libraries import Lib, open_library
+from xlenet import data, plotting
+from xlenet.data import Images, Normalization
+from xlenet.data.registry import MNIST
+from xlenet.errors import DataError
+
+TABLE = Table()
+
+# ==== images ====
+
+
+def on_a_device(lib: Lib, good: Any) -> Any:
+    return open_library("array_api_strict").asarray(good)
+
+
+PIXELS = np.arange(32, dtype=np.uint8).reshape(4, 1, 2, 4)
+WITH_NAN = np.where(PIXELS == 3, np.float32(NAN), PIXELS)
+
+call = Call(
+    Images,
+    "Images",
+    lambda lib: {
+        "x": PIXELS,
+        "y": np.array([0, 1, 2, 1]),
+        "normalization": Normalization((3.0,), (2.0,)),
+        "dtype": "float32",
+    },
+    positional=(),
+)
+TABLE.add(
+    call,
+    [
+        bad(call, "x", v, TypeError, got, "uint8", came=came)
+        for came, v, got in [
+            ("None", None, "object"),
+            ("text", "pixels", "<U6"),
+            ("a list", PIXELS.tolist(), "int64"),
+            ("float32", PIXELS.astype("float32"), "x float32 and"),
+            ("float32 with NaN", WITH_NAN, "x float32 with NaN"),
+            ("float64 with NaN", WITH_NAN.astype("float64"), "x float64 with NaN"),
+            ("complex with NaN", WITH_NAN.astype("complex64"), "x complex64 with NaN"),
+            ("bool", PIXELS > 3, "bool"),
+            ("int64", PIXELS.astype("int64"), "int64"),
+            ("objects", PIXELS.astype(object), "object"),
+        ]
+    ],
+    bad(call, "x", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    bad(call, "x", [[1, 2], [3]], TypeError, "list", "on the host", came="ragged"),
+    [
+        bad(call, "x", np.zeros(shape, np.uint8), ValueError, f"x {shape}", "(N, C, H, W)", came=f"{shape}")
+        for shape in [
+            (),
+            (4,),
+            (4, 2, 4),
+            (4, 1, 2, 4, 1),
+            (0, 1, 2, 4),
+            (4, 0, 2, 4),
+            (4, 1, 0, 4),
+            (4, 1, 2, 0),
+            (3, 1, 2, 4),
+        ]
+    ],
+    bad(call, "x", np.zeros((4, 3, 2, 4), np.uint8), ValueError, "3 channels", "for each", named="normalization"),
+    [
+        bad(call, "y", v, TypeError, got, "integers", came=came)
+        for came, v, got in [
+            ("None", None, "object"),
+            ("text", "0121", "<U4"),
+            ("float", [0.0, 1.0, 2.0, 1.0], "y float64"),
+            ("NaN", [0.0, 1.0, NAN, 1.0], "y float64 with NaN"),
+            ("bool", [False, True, False, True], "bool"),
+            ("one-hot", np.eye(4), "float64"),
+        ]
+    ],
+    bad(call, "y", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    [
+        bad(call, "y", np.zeros(shape, int), ValueError, f"y {shape}", "(N,)", came=f"{shape}")
+        for shape in [(), (3,), (5,), (4, 1), (4, 4), (0,)]
+    ],
+    bad(call, "y", [0, 1, -1, 1], ValueError, "a label -1", "0 or more", named=""),
+    [
+        bad(call, "normalization", v, TypeError, repr(v), "a Normalization")
+        for v in (3, "mean", (1.0, 2.0), ((1.0,), (2.0,), (3.0,)), (("a",), (1.0,)), ((None,), (1.0,)), ((1j,), (1.0,)))
+    ],
+    [
+        bad(call, "normalization", v, ValueError, "for 1 channels", "finite mean")
+        for v in (
+            Normalization((NAN,), (1.0,)),
+            Normalization((INF,), (1.0,)),
+            Normalization((1.0,), (NAN,)),
+            Normalization((1.0,), (INF,)),
+            Normalization((1.0,), (0.0,)),
+            Normalization((1.0,), (-1.0,)),
+            Normalization((), ()),
+            Normalization((1.0, 1.0), (1.0, 1.0)),
+            Normalization((1.0,), (1.0, 1.0)),
+        )
+    ],
+    dtypes(call),
+)
+
+
+def positions(*values: Any, dtype: str = "int64") -> made:
+    return made(f"{values} {dtype}", lambda lib, good: lib.asarray(np.array(values), dtype))
+
+
+call = Call(
+    Images.batch,
+    "Images",
+    lambda lib: {"self": images(4, 1, 2, 2), "which": lib.asarray(np.array([0, 3]), "int64")},
+)
+TABLE.add(
+    call,
+    no_arrays(call, "which"),
+    bad(call, "which", made("another library", lambda lib, good: open_library(
+        "array_api_strict" if lib.name == "numpy" else "numpy").asarray([0])), TypeError, "numpy", "one library"),
+    [bad(call, "which", positions(0, 1, dtype=t), TypeError, t, "int64") for t in ("float32", "bool", "uint8")],
+    bad(call, "which", made("no axes", lambda lib, good: lib.asarray(np.array(1), "int64")), TypeError, "()", "(N,)"),
+    bad(call, "which", made("two axes", lambda lib, good: lib.asarray([[1]], "int64")), TypeError, "(1, 1)", "(N,)"),
+    bad(call, "which", positions(), TypeError, "(0,)", "at least one"),
+    bad(call, "which", positions(0, 4), ValueError, "beyond 4 images", "0 to 3"),
+    [bad(call, "which", s, ValueError, repr(s), "at least one") for s in (slice(2, 2), slice(4, 9), slice(3, 1))],
+    [bad(call, "which", s, TypeError, repr(s), "whole numbers") for s in (slice(0.5, 2), slice("0", "2"))],
+)  # fmt: skip
+
+# ==== data sets ====
+
+call = Call(data.load, "load", lambda lib: {"name": "generated"}, arrays=False, dear=True)  # 70,000 digits
+_names = ("mnits", "", None, 3, ["mnist"], "MNIST")
+TABLE.add(call, [bad(call, "name", v, ValueError, repr(v), "mnist", named="") for v in _names])
+
+call = Call(
+    data.load_mnist,
+    "load_mnist",
+    lambda lib: {"data_dir": None, "source": MNIST, "mirrors": [], "timeout": 4.0, "progress": None},
+    arrays=False,
+    dear=True,  # its files are not here
+)
+TABLE.add(
+    call,
+    [bad(call, "data_dir", v, TypeError, repr(v), "a path") for v in (3, 1.5, ["data"])],
+    [bad(call, "source", v, TypeError, (), "a Source") for v in (None, "mnist", 3)],
+    [bad(call, "mirrors", v, TypeError, repr(v), "a list of texts") for v in (3, "https://a.b/", [3], [None])],
+    [bad(call, "mirrors", v, ValueError, repr(v), "http", says="load mnist") for v in (["ftp://a.b/"], [""])],
+    numbers(call, "timeout", 0.0, -1.0),
+    [bad(call, "progress", v, TypeError, repr(v), "a function") for v in (3, "bar", [])],
+)
+
+call = Call(data.generated_digits, "generated_digits", lambda lib: {"n_train": 2, "n_test": 1, "seed": 0}, arrays=False)
+TABLE.add(
+    call, whole_numbers(call, "n_train", 0, -1), whole_numbers(call, "n_test", 0, -1), whole_numbers(call, "seed", -1)
+)
+_IDX = bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])
+
+
+def _idx_file(lib: Lib) -> dict[str, Any]:
+    path = FOLDER / "labels.gz"
+    path.write_bytes(gzip.compress(_IDX))
+    return {"path": path, "max_bytes": 100}
+
+
+call = Call(data.read_idx, "read_idx", _idx_file, arrays=False)
+TABLE.add(call, paths(call), whole_numbers(call, "max_bytes", -1))
+call = Call(data.parse_idx, "parse_idx", lambda lib: {"data": _IDX}, arrays=False)
+TABLE.add(
+    call,
+    [bad(call, "data", v, TypeError, (), "bytes") for v in (None, 3, "text", [0, 0, 8, 1], np.zeros(4))],
+    [bad(call, "data", v, DataError, (), (), named="") for v in (b"", _IDX[:7], _IDX[:-1], _IDX + b"0", bytes(32))],
+)
+
+# ==== pictures ====
+
+EPOCH = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.9, "test_loss": 0.6, "test_accuracy": 0.8}
+call = Call(
+    plotting.plot_curves,
+    "plot_curves",
+    lambda lib: {"history": [EPOCH], "path": FOLDER / "curves.png", "title": "LeNet-5"},
+    arrays=False,
+    dear=True,
+)
+TABLE.add(
+    call,
+    [bad(call, "history", v, ValueError, "no epoch", "at least one", named="") for v in (None, [], ())],
+    [bad(call, "history", v, TypeError, (), "one mapping") for v in (3, "epochs", [3], [None], EPOCH)],
+    bad(
+        call, "history", [{"epoch": 1}], ValueError, ("test_accuracy", "train_loss"), "test_accuracy", named="an epoch"
+    ),
+    [
+        bad(call, "history", [EPOCH | {"test_loss": v}], TypeError, ("test_loss", repr(v)), "a number", named="")
+        for v in (None, "0.5", 1j, [0.5])
+    ],
+    paths(call),
+    [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
+)
+call = Call(
+    plotting.plot_confusion,
+    "plot_confusion",
+    lambda lib: {
+        "matrix": np.array([[3, 1], [0, 2]]),
+        "class_names": ("no", "yes"),
+        "path": FOLDER / "confusion.png",
+        "title": "Confusion matrix",
+    },
+    arrays=False,
+    dear=True,
+)
+TABLE.add(
+    call,
+    [
+        bad(call, "matrix", v, ValueError, (), "counts (C, C)", came=came)
+        for came, v in [
+            ("None", None),
+            ("text", "ab"),
+            ("a number", 3),
+            ("not square", [[1, 2]]),
+            ("nothing", np.zeros((0, 0), int)),
+            ("shares", np.eye(2)),
+            ("NaN", np.full((2, 2), NAN)),
+            ("negative", [[1, -1], [0, 1]]),
+            ("three axes", np.zeros((2, 2, 2), int)),
+        ]
+    ],
+    bad(call, "matrix", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    [bad(call, "class_names", v, TypeError, repr(v), "texts") for v in (None, 3, "01", (0, 1), ("no", None))],
+    [
+        bad(call, "class_names", v, ValueError, f"{len(v)} class names", "one name each", named="")
+        for v in ((), ("no",))
+    ],
+    paths(call),
+    [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
+)
+call = Call(
+    plotting.plot_digits,
+    "plot_digits",
+    lambda lib: {"images": np.ones((2, 3, 3)), "titles": ("a", ""), "path": FOLDER / "digits.png"},
+    arrays=False,
+    dear=True,
+)
+TABLE.add(
+    call,
+    [
+        bad(call, "images", v, ValueError, "of shape", "(N, H, W)", came=came)
+        for came, v in [
+            ("None", None),
+            ("one image", np.ones((3, 3))),
+            ("three channels", np.ones((2, 3, 3, 3))),
+            ("none", np.ones((0, 3, 3))),
+            ("no pixels", np.ones((2, 3, 0))),
+        ]
+    ],
+    [
+        bad(call, "images", np.ones((2, 3, 3)).astype(t), TypeError, t, "uint8 or floating", came=t)
+        for t in ("complex128", "object", "<U3")
+    ],
+    bad(call, "images", np.full((2, 3, 3), NAN), ValueError, "not finite", "finite", came="NaN"),
+    bad(call, "images", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    [bad(call, "titles", v, TypeError, repr(v), "texts") for v in (None, 3, "ab", (1, 2), ("a", None))],
+    [bad(call, "titles", v, ValueError, f"{len(v)} titles", "N titles", named="") for v in ((), ("a",))],
+    paths(call),
+)

@@ -1,0 +1,362 @@
+"""Wrong arguments for the training loop, and for what it saves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.bad_input.functional import labels_out_of_range, wrong_labels
+from tests.bad_input.table import (
+    FOLDER,
+    INF,
+    NAN,
+    Call,
+    Row,
+    Table,
+    bad,
+    exactly,
+    made,
+    no_arrays,
+    numbers,
+    of_type,
+    whole_numbers,
+)
+from tests.libraries import Lib, open_library
+from tests.networks import on
+from xlenet import (
+    SGD,
+    Adam,
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    LeNet5,
+    Linear,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    checkpoint,
+    metrics,
+    snapshots,
+    training,
+)
+from xlenet.data import Images
+from xlenet.errors import DataError
+from xlenet.schedules import constant
+
+TABLE = Table()
+
+
+def network(dtype: str = "float32") -> Sequential:
+    """For images (N, 2, 4, 4) and three classes, with running statistics that could move too early."""
+    return Sequential(
+        bn=BatchNorm(2, dtype=dtype),
+        relu=ReLU(),
+        conv=Conv2D(2, 2, 3, rng=0, dtype=dtype),
+        flatten=Flatten(),
+        fc=Linear(8, 3, rng=1, dtype=dtype),
+    )
+
+
+def images(*shape: int, classes: int = 3, **options: Any) -> Images:
+    """Labelled images of all classes."""
+    pixels = np.arange(int(np.prod(shape))) % 251
+    return Images(pixels.astype(np.uint8).reshape(shape), np.arange(shape[0]) % classes, **options)
+
+
+def _party(lib: Lib) -> dict[str, Any]:
+    model = network()
+    return {"model": model, "optimizer": SGD(model)}
+
+
+def other_model(kind: str) -> made:
+    """An optimiser for another model."""
+    return made(f"for {kind}", lambda lib, good: SGD(network() if kind == "another model" else Linear(2, 2)))
+
+
+def exchanged(lib: Lib, good: Any) -> Any:
+    """An optimiser whose place another one has taken."""
+    layer = Linear(2, 2)
+    first = SGD(layer)
+    SGD(layer)
+    return first
+
+
+def parties(call: Call) -> list[Row]:
+    """Rows for model and optimiser."""
+    return [
+        *(bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, "lenet", LeNet5, {})),
+        *(bad(call, "optimizer", v, TypeError, (), "an optimiser") for v in (None, 3, "sgd", SGD, {})),
+        bad(call, "optimizer", other_model("another model"), ValueError, "another model", "one for this"),
+        bad(call, "optimizer", other_model("a layer"), ValueError, "another model", "one for this"),
+    ]
+
+
+# ==== a step ====
+
+
+def _step(lib: Lib) -> dict[str, Any]:
+    x = np.linspace(-1, 1, 64).reshape(2, 2, 4, 4)
+    return _party(lib) | {
+        "loss": SoftmaxCrossEntropy(),
+        "x": lib.asarray(x, "float32"),
+        "labels": lib.asarray([0, 2], "int64"),
+        "lr": 0.1,
+    }
+
+
+call = Call(training.train_step, "train_step", _step)
+TABLE.add(
+    call,
+    parties(call),
+    [bad(call, "loss", v, TypeError, (), "a SoftmaxCrossEntropy") for v in (None, 3, SoftmaxCrossEntropy)],
+    no_arrays(call, "x", says="Sequential"),
+    [bad(call, "x", of_type(t), TypeError, t, "float32", says="batchnorm") for t in ("float64", "int64", "bool")],
+    bad(call, "x", exactly(2, 3, 4, 4), ValueError, "weight of shape (2,)", "(3,)", named="", says="batchnorm"),
+    bad(call, "x", exactly(2, 2, 5, 4), ValueError, "(2, 12)", "(OUT, 12)", says="linear", came="too high"),
+    bad(call, "x", exactly(2, 2, 2, 4), ValueError, "kernel (3, 3)", "fit", named="", says="conv2d", came="too low"),
+    bad(call, "x", exactly(3, 2, 4, 4), ValueError, "labels of shape (2,)", "(3,)", named="",
+        says="softmax_cross_entropy", came="more than labels"),
+    wrong_labels(call, says="softmax_cross_entropy"),
+    labels_out_of_range(call, says="softmax_cross_entropy"),
+    numbers(call, "lr", -0.1),
+)  # fmt: skip
+
+# ==== fit, evaluate ====
+
+
+def _fit(lib: Lib) -> dict[str, Any]:
+    train = images(7, 2, 4, 4)
+    return _party(lib) | {
+        "train": train,
+        "test": images(3, 2, 4, 4, normalization=train.normalization),
+        "epochs": 1,
+        "batch_size": 4,
+        "lr": 0.1,
+        "schedule": constant,
+        "seed": 0,
+        "on_step": None,
+        "on_epoch": None,
+        "should_stop": None,
+        "start": None,
+    }
+
+
+def of_images(*shape: int, **options: Any) -> made:
+    """Images made on the library of the test."""
+    return made(f"{shape} {options or ''}", lambda lib, good: images(*shape, **options))
+
+
+def on_other_library(lib: Lib, good: Any) -> Any:
+    with on(open_library("numpy" if lib.name != "numpy" else "array_api_strict")):
+        return images(7, 2, 4, 4)
+
+
+def wrong_images(call: Call, argument: str, *, none: bool = False) -> list[Row]:
+    """Rows for images that the model does not take."""
+    return [
+        *(
+            bad(call, argument, v, TypeError, (), "labelled Images")
+            for v in (None, 3, "mnist", np.zeros((7, 2, 4, 4), np.uint8), (1, 2))
+            if v is not None or not none
+        ),
+        bad(call, argument, of_images(7, 3, 4, 4), ValueError, "(2,)", "(3,)", named="", says="batchnorm"),
+        bad(call, argument, of_images(7, 1, 4, 4), ValueError, "(2,)", "(1,)", named="", says="batchnorm"),
+        bad(call, argument, of_images(7, 2, 5, 4), ValueError, "(1, 12)", "(OUT, 12)", named="", says="linear"),
+        bad(call, argument, of_images(7, 2, 2, 4), ValueError, "kernel", "fit", named="", says="conv2d"),
+        bad(call, argument, of_images(7, 2, 4, 4, dtype="float64"), TypeError, "float64", "float32", named="",
+            says="batchnorm"),
+        bad(call, argument, of_images(7, 2, 4, 4, classes=4), ValueError, "a label 3", "0 to 2"),
+        bad(call, argument, made("on another library", on_other_library), TypeError, ("numpy", "array_api_strict"),
+            "one library", named="", says="BatchNorm"),
+    ]  # fmt: skip
+
+
+call = Call(training.fit, "fit", _fit)
+TABLE.add(
+    call,
+    parties(call),
+    bad(
+        call,
+        "model",
+        made("without logits", lambda lib, good: ReLU()),
+        ValueError,
+        "optimizer",
+        "one for this",
+        named="",
+    ),
+    wrong_images(call, "train"),
+    wrong_images(call, "test", none=True),
+    whole_numbers(call, "epochs", 0, -1),
+    whole_numbers(call, "batch_size", 0, -1),
+    bad(call, "batch_size", 8, ValueError, ("8", "7 images"), "no more than those"),
+    numbers(call, "lr", 0.0, -0.1),
+    whole_numbers(call, "seed", -1),
+    [
+        bad(call, name, value, TypeError, (), "a function")
+        for name in ("schedule", "on_step", "on_epoch", "should_stop")
+        for value in ("cosine", 3, [])
+    ],
+    bad(call, "schedule", None, TypeError, "None", "a function"),
+    [
+        bad(call, "schedule", lambda progress, v=v: v, error, repr(v), "a finite number", came=f"gives {v!r}")
+        for v, error in [(NAN, ValueError), (INF, ValueError), (-0.1, ValueError), ("1", TypeError), (None, TypeError)]
+    ],
+    [bad(call, "start", v, TypeError, (), "a Position") for v in (3, "last", {}, (1, 0))],
+)
+
+
+def _evaluate(lib: Lib) -> dict[str, Any]:
+    return {"model": network(), "images": images(7, 2, 4, 4), "batch_size": 4}
+
+
+call = Call(training.evaluate, "evaluate", _evaluate)
+TABLE.add(
+    call,
+    [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, "lenet", LeNet5)],
+    bad(call, "model", made("without logits", lambda lib, good: ReLU()), ValueError, "(1, 2, 4, 4)", "logits (1, K)"),
+    wrong_images(call, "images"),
+    whole_numbers(call, "batch_size", 0, -1),
+)
+
+
+# ==== figures ====
+
+call = Call(
+    metrics.confusion_matrix,
+    "confusion_matrix",
+    lambda lib: {"labels": np.array([0, 1]), "predictions": np.array([1, 1]), "classes": 2},
+    arrays=False,
+)
+for _name in ("labels", "predictions"):
+    TABLE.add(
+        call,
+        [
+            bad(call, _name, v, error, _name, "integer arrays")
+            for v, error in [
+                (None, ValueError),
+                ("01", ValueError),
+                ([0.0, 1.0], ValueError),
+                ([True, False], ValueError),
+                ([0], ValueError),
+                ([[0, 1]], ValueError),
+                (np.array(0), ValueError),
+                (np.array([0, NAN]), ValueError),
+            ]
+        ],
+        bad(
+            call,
+            _name,
+            made("on a device", lambda lib, good: open_library("array_api_strict").asarray(good)),
+            TypeError,
+            "array_api_strict",
+            "on the host",
+        ),
+        [bad(call, _name, v, ValueError, _name.removesuffix("s"), "0 to 1", named="") for v in ([0, 2], [-1, 0])],
+        bad(call, _name, [[0, 1], [0]], TypeError, "list", "on the host", came="ragged"),
+    )
+TABLE.add(call, whole_numbers(call, "classes", 0, -1))
+
+# ==== files ====
+
+PATHS: tuple[Any, ...] = (None, 3, 1.5, ["m"])
+
+
+def paths(call: Call, argument: str = "path") -> list[Row]:
+    """Rows for what is no path: 3 would be a file that is open already."""
+    return [bad(call, argument, v, TypeError, repr(v), "a path") for v in PATHS]
+
+
+def _saving(lib: Lib) -> dict[str, Any]:
+    return {"path": FOLDER / "model.safetensors", "model": network(), "about": {"classes": 3}}
+
+
+NO_ABOUT: tuple[tuple[Any, str], ...] = (
+    (None, "None"),
+    ([1], "[1]"),
+    ("classes", "'classes'"),
+    ({"x": np.zeros(2)}, "ndarray"),
+    ({"x": {1, 2}}, "set"),
+    ({(1, 2): 3}, "tuple"),
+)
+
+call = Call(checkpoint.save_model, "save_model", _saving)
+TABLE.add(
+    call,
+    paths(call),
+    [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, Linear, {})],
+    [bad(call, "about", v, TypeError, got, "JSON") for v, got in NO_ABOUT],
+)
+
+
+def _loading(lib: Lib) -> dict[str, Any]:
+    checkpoint.save_model(**_saving(lib))
+    return {"path": FOLDER / "model.safetensors"}
+
+
+call = Call(checkpoint.load_model, "load_model", _loading, arrays=False)
+TABLE.add(call, paths(call))
+
+
+def _snapshot(lib: Lib) -> dict[str, Any]:
+    return _party(lib) | {
+        "path": FOLDER / "snapshot.safetensors",
+        "position": training.Position(epoch=2),
+        "config": {"seed": 0},
+    }
+
+
+call = Call(snapshots.save_snapshot, "save_snapshot", _snapshot)
+TABLE.add(
+    call,
+    paths(call),
+    [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, Linear)],
+    [bad(call, "optimizer", v, TypeError, (), "an optimiser") for v in (None, 3, SGD)],
+    [bad(call, "position", v, TypeError, (), "a Position") for v in (None, 3, {}, (1, 0))],
+    [bad(call, "config", v, TypeError, got, "JSON") for v, got in NO_ABOUT],
+)
+
+
+def _snapshot_there(lib: Lib) -> dict[str, Any]:
+    snapshots.save_snapshot(**_snapshot(lib))
+    return {"path": FOLDER / "snapshot.safetensors"}
+
+
+call = Call(snapshots.load_snapshot, "load_snapshot", _snapshot_there, arrays=False)
+TABLE.add(call, paths(call))
+
+
+def _restoring(lib: Lib) -> dict[str, Any]:
+    there = snapshots.load_snapshot(**_snapshot_there(lib))
+    there = there._replace(model={name: array + 1 for name, array in there.model.items()})  # not what the model holds
+    return _party(lib) | {"snapshot": there}
+
+
+def _of_adam(lib: Lib, good: Any) -> Any:
+    return good._replace(optimizer=Adam(network()).state_dict())
+
+
+call = Call(snapshots.restore, "snapshot", _restoring)
+TABLE.add(
+    call,
+    bad(
+        call,
+        "snapshot",
+        made("of another optimiser", _of_adam),
+        DataError,
+        "slots",
+        "velocity",
+        named="",
+        says="snapshot: SGD",
+    ),
+    bad(
+        call,
+        "snapshot",
+        made("of another model", lambda lib, good: good._replace(model={"weight": np.zeros(2)})),
+        DataError,
+        "names",
+        "conv.weight",
+        named="",
+        says="snapshot: load_state_dict",
+    ),
+)
