@@ -1,0 +1,330 @@
+"""Faults to plant: one line of the library made wrong in a way that somebody could have written it.
+
+A fault is a file below ``xlenet/``, a snippet that stands in it once, what stands there instead, and the tests that
+should notice, as arguments of pytest.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One wrong line."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+def _of(file: str, tests: str, *faults: tuple[str, str, str]) -> list[Fault]:
+    return [Fault(name, file, right, wrong, tests) for name, right, wrong in faults]
+
+
+_CUDA = "tests/kernels/test_cuda_sources.py -k "
+
+FAULTS = [
+    # ==== windows ====
+    *_of(
+        "functional/windows.py",
+        "tests/functional/test_windows.py tests/functional/test_maxpool2d.py",
+        ("stride counted by input position", "start = first * stride - before + i", "start = first - before + i"),
+        ("rows and columns of padding swapped", "(top, bottom), (left, right) = padding", "(left, right), (top, bottom) = padding"),
+        ("one window too few", "else room // stride) + 1", "else room // stride)"),
+        ("ceil_mode passed over", "(-(-room // stride) if ceil_mode", "(room // stride if ceil_mode"),
+        ("a last window that starts in the padding", "stride >= size + padding[0] else", "stride >= size + sum(padding) else"),
+        ("SAME with the odd one at the top", "return total // 2, total - total // 2", "return total - total // 2, total // 2"),
+        ("SAME rounded down", "total = max((-(-size // stride) - 1)", "total = max((size // stride - 1)"),
+        ("last pixel not seen", "(size - 1 + before - i) // stride", "(size - 2 + before - i) // stride"),
+        ("col2img overwrites where windows overlap", "target += columns[:, i, j, ...][seen]", "target[...] = columns[:, i, j, ...][seen]"),
+        ("padding with ones", "padded[...] = 0", "padded[...] = 1"),
+    ),
+    # ==== convolution ====
+    *_of(
+        "functional/conv2d.py",
+        "tests/functional/test_conv2d.py tests/functional/test_contract.py",
+        ("conv2d: bias twice", "y += xp.reshape(bias, (f, 1))", "y += 2 * xp.reshape(bias, (f, 1))"),
+        ("conv2d: mean instead of sum for dbias", "xp.sum, dy, axis=1) if has_bias", "xp.mean, dy, axis=1) if has_bias"),
+        ("conv2d: dweight of the wrong sign", "matmul(columns, dy.T), (1, 0))", "matmul(-columns, dy.T), (1, 0))"),
+        ("conv2d: dweight divided by the batch once more", "matmul(columns, dy.T), (1, 0)), shape)", "matmul(columns, dy.T), (1, 0)), shape) / 2"),
+        ("conv2d: need_dx passed over", "if need_dx:", "if True:"),
+        ("conv2d: need_dweight passed over", "if need_dweight:", "if True:"),
+        ("conv2d: dx by a flipped kernel", "matmul(xp.reshape(weight, (f, -1)).T, dy", "matmul(xp.reshape(weight[:, :, ::-1, ::-1], (f, -1)).T, dy"),
+        ("conv2d: dweight of many filters written elsewhere", "matmul(dy, columns.T, out=xp.reshape(out, (f, -1)))", "matmul(dy, columns.T)"),
+    ),
+    *_of(
+        "functional/conv2d_rows.py",
+        "tests/functional/test_conv2d.py tests/kernels/test_numpy_kernels.py",
+        ("rows: columns of the kernel not moved", "j : j + (ow - 1) * sw + 1 : sw", "0 : (ow - 1) * sw + 1 : sw"),
+        ("rows: vertical stride passed over", "first = o * windows.stride[0]", "first = o"),
+        ("rows: pixels seen twice get one gradient", "target += inside[:, j, :, seen, :]", "target[...] = inside[:, j, :, seen, :]"),
+        ("rows: gradients of overlapping rows overwrite", "seen += into(part,", "seen[...] = into(part,"),
+        ("rows: a column of dx never set", "dx[:, :, last:, :] = 0", "dx[:, :, last + 1 :, :] = 0"),
+        ("rows: dweight of one row of results alone", "total += xp.matmul(", "total[...] = xp.matmul("),
+        ("rows: bias subtracted", "y += bias[:, None, None]", "y -= bias[:, None, None]"),
+    ),
+    *_of(
+        "functional/conv_pool.py",
+        "tests/functional/test_conv_pool.py",
+        ("conv_pool: bias subtracted", "xp.add, y, bias[None", "xp.subtract, y, bias[None"),
+        ("conv_pool: dbias is a mean", "xp.sum, xp.reshape(batch_last(dy)", "xp.mean, xp.reshape(batch_last(dy)"),
+        ("conv_pool: infer forgets ceil_mode", "pool_padding, ceil_mode, work=work)[0]", "pool_padding, work=work)[0]"),
+    ),
+    # ==== pooling ====
+    *_of(
+        "functional/maxpool2d.py",
+        "tests/functional/test_maxpool2d.py",
+        ("padding of 0 wins", 'return float("-inf")', "return 0.0"),
+        ("padding of 0 wins over integers", "return int(xp.iinfo(x.dtype).min)", "return 0"),
+        ("all equal numbers win", "wins &= still_free", "wins &= True"),
+        ("the last of equal numbers wins", "in positions(windows):\n        wins, still", "in reversed(list(positions(windows))):\n        wins, still"),
+        ("overlapping windows overwrite", "target += xp.astype(wins, dy.dtype)", "target[...] = xp.astype(wins, dy.dtype)"),
+        ("nobody wins a window with a NaN", "~(x[pixels] < y[seen])", "x[pixels] == y[seen]"),
+        ("a window of padding alone", "if any(max(side) >= k for", "if any(max(side) > k for"),
+        ("stride of 1 instead of the kernel", "stride = kernel if stride is None", "stride = 1 if stride is None"),
+    ),
+    # ==== batch normalisation ====
+    *_of(
+        "functional/batchnorm.py",
+        "tests/functional/test_batchnorm.py tests/functional/test_contract.py",
+        ("eps outside the root", "xp.sqrt(var + eps)", "(xp.sqrt(var) + eps)"),
+        ("eps outside the root in evaluation", "xp.sqrt(running_var + eps)", "(xp.sqrt(running_var) + eps)"),
+        ("normalised by the unbiased variance", "var = _dot_rows(centred, centred, xp) / m", "var = _dot_rows(centred, centred, xp) / (m - 1)"),
+        ("variance in one pass", "var = _dot_rows(centred, centred, xp) / m", "var = _dot_rows(rows, rows, xp) / m - mean * mean"),
+        ("running variance biased", "((1.0 - decay) * cache.m / (cache.m - 1)) * cache.var", "(1.0 - decay) * cache.var"),
+        ("decay reversed", "running_mean *= decay", "running_mean *= 1.0 - decay"),
+        ("running variance by the whole batch", "running_var *= decay", "running_var *= 0.0"),
+        ("dx without the mean of dy", "dx -= dbias[:, None] / m", "dx -= 0.0 * dbias[:, None]"),
+        ("dx with a wrong sign at xhat", "dweight[:, None] * (-1.0 / m)", "dweight[:, None] * (1.0 / m)"),
+        ("dx in evaluation without 1 / std", "rows, cache.weight[:, None] * cache.inv_std)", "rows, cache.weight[:, None])"),
+        ("one value per channel", "if math.prod(x.shape) == x.shape[1]:", "if False:"),
+        ("dweight without 1 / std", "_dot_rows(rows, cache.centred, xp), cache.inv_std[:, 0])", "_dot_rows(rows, cache.centred, xp), 1.0)"),
+    ),
+    # ==== fully connected, ReLU, loss ====
+    *_of(
+        "functional/linear.py",
+        "tests/functional/test_linear.py",
+        ("linear: dbias divided by the batch", "xp.sum, dy, axis=0", "xp.mean, dy, axis=0"),
+        ("linear: bias subtracted", "y += bias[:, None]", "y -= bias[:, None]"),
+        ("linear: dweight of the wrong sign", "xp.matmul, dy.T, x)", "xp.matmul, -dy.T, x)"),
+    ),
+    *_of(
+        "functional/relu.py",
+        "tests/functional/test_relu.py",
+        ("a gradient at 0", "xp.asarray(cache.y > 0)", "xp.asarray(cache.y >= 0)"),
+        ("a leak", "xp.maximum, x, 0.0", "xp.maximum, x, 0.01 * x"),
+    ),
+    *_of(
+        "functional/linear_relu.py",
+        "tests/functional/test_linear_relu.py",
+        ("linear_relu: gradient past the ReLU", "linear.backward(dz, cache.linear", "linear.backward(dy, cache.linear"),
+    ),
+    *_of(
+        "functional/softmax_cross_entropy.py",
+        "tests/functional/test_softmax_cross_entropy.py tests/test_losses.py tests/gradients",
+        ("largest score not taken out", "shifted = logits - xp.max(logits, axis=1, keepdims=True)", "shifted = logits - 0.0 * xp.max(logits, axis=1, keepdims=True)"),
+        ("gradient not divided by the batch", "/ probabilities.shape[0]", "/ 1"),
+        ("label off by one", "one_hot = labels[:, None] ==", "one_hot = labels[:, None] + 1 =="),
+        ("label K let through", "(labels >= k)", "(labels > k)"),
+        ("dloss passed over", "dlogits *= dloss /", "dlogits *= 1.0 /"),
+    ),
+    # ==== kernels for NumPy ====
+    *_of(
+        "kernels/numpy_rows.py",
+        "tests/kernels/test_numpy_kernels.py tests/functional/test_conv2d.py",
+        ("NumPy rows: horizontal stride passed over", "sw * windows.stride[1], sn)", "sw, sn)"),
+        ("NumPy rows: filters not turned", "weight[:, :, ::-1, :]", "weight[:, :, :, :]"),
+        ("NumPy rows: one matrix for all rows", "strides = (step * k * line,", "strides = (0 * step,"),
+        ("NumPy rows: middle begins a row late", "range(max(top, kh - 1),", "range(max(top, kh),"),
+        ("NumPy rows: last row of dy not seen at the edge", "min(row + 1, oh)", "min(row + 1, oh - 1)"),
+    ),
+    *_of(
+        "kernels/numpy_conv_pool.py",
+        "tests/functional/test_conv_pool.py tests/kernels/test_numpy_kernels.py",
+        ("NumPy conv_pool: all equal numbers win", "np.greater(mine, found, out=mine)", "np.logical_and(mine, True, out=mine)"),
+        ("NumPy conv_pool: dweight of the first part alone", "put(functools.reduce(np.add, dweights), out", "put(dweights[0], out"),
+        ("NumPy conv_pool: pixels that no window sees", "dz[...] = 0", "dz[...] = 1"),
+        ("NumPy conv_pool: bias forgotten", "0.0 if bias is None else bias[:, None, None]", "0.0"),
+        ("NumPy conv_pool: a row and a column left over count", "[: ph * kph, :, : pw * kpw]", "[:, :, : pw * kpw]"),
+    ),
+    *_of(
+        "kernels/numpy_batchnorm.py",
+        "tests/functional/test_batchnorm_relu.py tests/kernels/test_numpy_kernels.py",
+        ("NumPy batchnorm_relu: a gradient at 0", "np.greater(y, 0.0,", "np.greater_equal(y, 0.0,"),
+        ("NumPy batchnorm_relu: mean of dy added", "dx -= (scale * dbias / m)", "dx += (scale * dbias / m)"),
+        ("NumPy batchnorm_relu: eps outside the root", "np.sqrt(var + eps)", "(np.sqrt(var) + eps)"),
+    ),
+    *_of(
+        "kernels/numpy_linear.py",
+        "tests/functional/test_linear_relu.py tests/kernels/test_numpy_kernels.py",
+        ("NumPy linear_relu: a gradient at 0", "np.multiply(dy.T, y > 0.0,", "np.multiply(dy.T, y >= 0.0,"),
+    ),
+    *_of(
+        "kernels/numpy_loss.py",
+        "tests/functional/test_softmax_cross_entropy.py tests/kernels/test_numpy_kernels.py",
+        ("NumPy loss: gradient not divided by the batch", "share = float(dloss) / n", "share = float(dloss)"),
+        ("NumPy loss: sum instead of mean", "np.add.reduce(np.log(total) - right) / n", "np.add.reduce(np.log(total) - right)"),
+        ("NumPy tally: mean of the batches' means", "sums[0] += loss * len(labels)", "sums[0] += loss"),
+    ),
+    *_of(
+        "kernels/numpy_maxpool2d.py",
+        "tests/functional/test_maxpool2d.py tests/kernels/test_numpy_kernels.py",
+        ("NumPy maxpool2d: all equal numbers win", "np.greater(free, wins, out=wins)", "np.logical_not(wins, out=wins)"),
+        ("NumPy maxpool2d: pixels that no window sees", "dx[...] = 0", "dx[...] = 1"),
+    ),
+    # ==== CUDA sources, compiled for the processor ====
+    *_of("kernels/cuda/loss.cu", _CUDA + "'softmax or tally'",
+        ("CUDA loss: gradient not divided by the batch", "- (k == label)) * share", "- (k == label))"),
+        ("CUDA tally: mean of the batches' means", "(double)loss[0] * N", "(double)loss[0]"),
+    ),
+    *_of("kernels/cuda/optim.cu", _CUDA + "'sgd or adam'",
+        ("CUDA SGD: Nesterov without the gradient", "gradient + momentum * moved : moved", "momentum * moved : moved"),
+        ("CUDA Adam: eps inside the root", "(sqrt(square) * root_scale + eps)", "sqrt(square * root_scale * root_scale + eps)"),
+        ("CUDA SGD: the vector's last parameter is left", "if (i >= size) return;\n    if (from_device) lr", "if (i >= size - 1) return;\n    if (from_device) lr"),
+    ),
+    *_of("kernels/cuda/linear.cu", _CUDA + "'linear or relu'",
+        ("CUDA linear: a gradient at 0", "mask[at] > 0 ? value", "mask[at] >= 0 ? value"),
+        ("CUDA linear: bias by column", "sum += bias[row + g]", "sum += bias[row]"),
+    ),
+    *_of("kernels/cuda/batchnorm.cu", _CUDA + "'batchnorm or running'",
+        ("CUDA batchnorm: eps outside the root", "1 / sqrt(var + eps)", "1 / (sqrt(var) + eps)"),
+        ("CUDA batchnorm: dx without the mean of dy", "(d - mean_of_dy - (value", "(d - (value"),
+        ("CUDA batchnorm: running variance biased", "rest * (var[c] * unbiased)", "rest * var[c]"),
+    ),
+    *_of("kernels/cuda/conv_pool.cu", _CUDA + "'conv_pool or conv2d or equal'",
+        ("CUDA conv_pool: the last of equal numbers wins", "if (sums[g][k] > best ||", "if (sums[g][k] >= best ||"),
+    ),
+    *_of("kernels/cuda/matmul.cu", _CUDA + "matmul",
+        ("CUDA matmul: a row beyond the edge", "if (m < M && n < N) out", "if (m < M - 1 && n < N) out"),
+    ),
+    # ==== layers ====
+    *_of(
+        "layers/base.py",
+        "tests/layers/test_contract.py tests/layers/test_state.py tests/testing",
+        ("backward twice", "self._cache = None  # only now", "pass  # only now"),
+        ("gradients exchanged", "self.grads[name][...] = value", "self.grads[name] = value"),
+        ("gradients added up", "self.grads[name][...] = value", "self.grads[name][...] += value"),
+        ("a frozen layer keeps its gradients", "leaf.grads.clear()", "pass"),
+        ("buffers not saved", "(layer.params | layer.buffers).items()", "layer.params.items()"),
+        ("an unknown name in a file passed over", "if missing or unknown:", "if missing:"),
+        ("a cache in a pickle", 'self.__dict__ | {"_cache": None}', "self.__dict__"),
+    ),
+    *_of(
+        "layers/norm.py",
+        "tests/layers/test_batchnorm.py tests/layers/test_contract.py",
+        ("batch statistics in evaluation", "if not self.training:", "if False:"),
+        ("backward by another mode than forward", "if cache.training else", "if self.training else"),
+        ("running statistics do not move", "self._follow(trained)", "pass"),
+    ),
+    *_of(
+        "layers/blocks.py",
+        "tests/layers/test_blocks.py tests/layers/test_sequential.py",
+        ("a block's running statistics do not move", "norm._follow(cache)", "pass"),
+        ("a block in evaluation by the rules of training", "if not norm.training:", "if False:"),
+        ("a block forgets ceil_mode", "pool.padding, pool.ceil_mode,", "pool.padding, False,"),
+        ("a block takes what img2col should do", 'return first.lowering == "rows"', "return True"),
+    ),
+    *_of(
+        "layers/sequential.py",
+        "tests/layers/test_sequential.py tests/layers/test_contract.py",
+        ("infer by the rules of training", "x = step.infer(x, work=work)", "x = step.forward(x, work=work)"),
+        ("gradients skipped above the lowest layer that learns", "need_dx=need_dx or i > lowest", "need_dx=need_dx or i > lowest + 1"),
+        ("layers left in training mode", "layer._set_mode(training)", "layer._set_mode(True)"),
+    ),
+    *_of("layers/pool.py", "tests/layers/test_contract.py",
+        ("a pooling layer passes need_dx over", "work=work) if need_dx else None", "work=work)"),
+    ),
+    *_of("layers/conv.py", "tests/layers/test_contract.py tests/layers/test_construction.py tests/gradients",
+        ("rows whatever was asked for", '"img2col": conv2d,', '"img2col": conv2d_rows,'),
+    ),
+    *_of("init.py", "tests/layers/test_construction.py tests/test_models.py",
+        ("weights too small", "math.sqrt(2.0 / fan_in)", "math.sqrt(1.0 / fan_in)"),
+    ),
+    # ==== optimisers, schedules, counting ====
+    *_of(
+        "optim.py",
+        "tests/test_optim.py",
+        ("weight decay on biases", "for leaf, name in self._places if leaf.params[name].ndim >= 2)", "for leaf, name in self._places)"),
+        ("Nesterov with the old velocity", "velocity * (momentum if nesterov else 1.0)", "velocity * 1.0"),
+        ("Adam without the first correction", "return lr / (1.0 - beta1**step),", "return lr,"),
+        ("Adam without the second correction", "1.0 / math.sqrt(1.0 - beta2**step)", "1.0"),
+        ("Adam with the first beta for both", "(1.0 - beta2) * grads * grads", "(1.0 - beta1) * grads * grads"),
+        ("Adam without eps", "root += eps", "root += 0.0"),
+        ("AdamW by the corrected rate", "weight_decay * scalars[2]", "weight_decay * scalars[0]"),
+        ("AdamW through the gradient", "if weight_decay and decoupled:", "if False:"),
+        ("small gradients scaled up", "largest / xp.maximum(norm, largest)", "largest / norm"),
+        ("a step ahead", "self.scalars(float(lr), self.steps)", "self.scalars(float(lr), self.steps + 1)"),
+        ("steps not restored", "self.steps = steps", "self.steps = 0"),
+        ("momentum on the new gradient, too", "velocity *= momentum", "velocity *= momentum * momentum"),
+    ),
+    *_of("schedules.py", "tests/test_schedules.py",
+        ("a cosine that rises", "0.5 * (1.0 + math.cos", "0.5 * (1.0 - math.cos"),
+        ("one cycle that ends early", "(progress - warmup) / (1.0 - warmup)", "(progress - warmup) / warmup"),
+    ),
+    *_of("meter.py", "tests/test_training.py tests/test_seam.py tests/kernels/test_numpy_kernels.py",
+        ("mean of the batches' means", "total += loss * labels.shape[0]", "total += loss"),
+        ("the smallest score is the answer", "xp.argmax(logits, axis=1)", "xp.argmin(logits, axis=1)"),
+        ("steps go on counting behind a NaN", "xp.isfinite(total)", "xp.isfinite(0.0 * total + 1.0)"),
+    ),
+    *_of("metrics.py", "tests/test_plotting.py",
+        ("confusion matrix transposed", "true.astype(np.int64) * classes + predicted.astype(np.int64)", "predicted.astype(np.int64) * classes + true.astype(np.int64)"),
+    ),
+    # ==== the training loop ====
+    *_of(
+        "training.py",
+        "tests/test_training.py tests/test_snapshots.py",
+        ("the same order in each epoch", "default_rng([seed, ORDER_STREAM, epoch])", "default_rng([seed, ORDER_STREAM, 1])"),
+        ("learning rate a step ahead", "((epoch - 1) * steps + step)", "((epoch - 1) * steps + step + 1)"),
+        ("schedule anew in each epoch", "((epoch - 1) * steps + step) / (epochs * steps)", "step / steps"),
+        ("evaluation by the rules of training", "logits = model.infer(x, work=work)", "logits = model.forward(x, work=work)"),
+        ("the epoch's sums lost on going on", "party.meter.resume(start.sums, min(done * batch_size, len(train)))", "party.meter.reset()"),
+        ("a loss that is not finite passed over", "_check_finite(finite, steps, epoch, lr)", "pass"),
+        ("parameters that are not finite passed over", "_check_parameters(optimizer, epoch, lr)\n", "pass\n"),
+        ("labels of the test set not checked", '(("train", train), ("test", test))', '(("train", train),)'),
+    ),
+    *_of(
+        "steps.py",
+        "tests/test_training.py tests/test_snapshots.py",
+        ("the short last batch left out", "for start in range(0, count, size):", "for start in range(0, count - size + 1, size):"),
+        ("trained in evaluation mode", "party.model.train()", "party.model.eval()"),
+        ("a short last batch counts as a full one", "party.meter.images += part.stop - part.start", "party.meter.images += batch_size"),
+        ("images of the first steps again on going on", "order = order[done * batch_size :]", "order = order[:]"),
+        ("learning rates from the start on going on", "way.begin(order, rates[done:])", "way.begin(order, rates)"),
+    ),
+    # ==== files ====
+    *_of(
+        "snapshots.py",
+        "tests/test_snapshots.py",
+        ("the optimiser's steps not saved", '"steps": optimizer.steps,', '"steps": 0,'),
+        ("the optimiser's memory not restored", "optimizer.load_state_dict(snapshot.optimizer, snapshot.steps)", "optimizer.steps = snapshot.steps"),
+        ("the model not restored", "model.load_state_dict(snapshot.model)", "pass"),
+        ("finished epochs forgotten", "tuple(Epoch(**epoch) for epoch in found.history)", "()"),
+        ("the step in the epoch forgotten", '"step", found.step, 0)', '"step", 0, 0)'),
+        ("one snapshot too many", "self.files()[self.keep :]", "self.files()[self.keep + 1 :]"),
+        ("the oldest snapshot", "reverse=True", "reverse=False"),
+        ("the snapshot itself forgotten", "if path.name > _name(steps):", "if path.name >= _name(steps):"),
+    ),
+    *_of("checkpoint.py", "tests/test_checkpoint.py",
+        ("wrong bytes of arrays that are not contiguous", "np.ascontiguousarray(to_host(array))", "to_host(array)"),
+    ),
+    *_of("workspace.py", "tests/test_workspace.py",
+        ("what was lent before a scratch is lent again", "piece.lent = lent.get(key, 0)", "piece.lent = 0"),
+        ("lent arrays overlap", "start + -(-size // _ALIGNMENT) * _ALIGNMENT", "start + size // _ALIGNMENT * _ALIGNMENT"),
+    ),
+    # ==== images ====
+    *_of("data/images.py", "tests/test_images.py",
+        ("normalised with the wrong sign", "x += shift", "x -= shift"),
+        ("labels of other images", ".take(self.y, which, axis=0)", ".take(self.y, which[::-1], axis=0)"),
+    ),
+    *_of("data/idx.py", "tests/data/test_idx.py",
+        ("sizes in the wrong byte order", 'f">{dimensions}I"', 'f"<{dimensions}I"'),
+    ),
+    *_of("backend/libraries.py", "tests/test_backend.py",
+        ("arrays of two libraries", "if any(xp is not found[0] for xp in found[1:]):", "if False:"),
+    ),
+    *_of("backend/seam.py", "tests/test_seam.py",
+        ("XLENET_KERNELS=off passed over", 'not in ("off", "0", "no", "false")', 'not in ("of", "0", "no", "false")'),
+    ),
+]  # fmt: skip
