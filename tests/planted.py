@@ -4,8 +4,8 @@
     python -m tests.planted --jobs 2 --only eps   # those with a word in their names, two at a time
     python -m tests.planted --list
 
-First the tests that are to notice run on an unbroken copy, where all must pass. A fault that they do not notice is tried
-on all tests. Exit code 1 if a fault survives these, too, or if the line it breaks is not there any more.
+First the tests that are to notice run on an unbroken copy, where all must pass. What they do not notice is tried on all
+tests. Exit code 1 if a fault survives these, too, or if the line it breaks is not there any more.
 """
 
 from __future__ import annotations

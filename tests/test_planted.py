@@ -63,5 +63,5 @@ def test_a_fault_is_noticed_and_a_harmless_change_survives(
     assert main(["--only", "a cosine"]) == 1
     printed = capsys.readouterr().out
     assert "2 faults planted, 1 noticed" in printed
-    assert "survived: [\"a cosine's half\"]" in printed
+    assert 'survived: ["a cosine\'s half"]' in printed
     assert main(["--only", "a cosine that"]) == 0

@@ -1,4 +1,4 @@
-"""Configurations of every layer, drawn by Hypothesis: what goes in, what an oracle says must come out, and no kink near.
+"""Configurations of every layer, drawn by Hypothesis: what goes in, what an oracle says comes out, and no kink near.
 
 A new option of a layer is one more line in its strategy, and in its oracle.
 """
@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 
 from tests import oracles
 from tests.functional.cases import Window, pads_of
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential, SoftmaxCrossEntropy, to_device
+from xlenet import (
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    to_device,
+)
 from xlenet.testing.gradients import STEP
 
 # No input of a ReLU is nearer to 0, and no two candidates of a pooling window are nearer to each other. A difference
@@ -69,7 +80,11 @@ def _of_layer(
             found |= {f"{prefix}.{name}" if prefix else name: array for name, array in leaf.grads.items()}
         return found
 
-    of_x = {"batch 1": x.shape[0] == 1, "one channel": x.shape[1] == 1, "not square": x.ndim == 4 and len({*x.shape[2:]}) > 1}
+    of_x = {
+        "batch 1": x.shape[0] == 1,
+        "one channel": x.shape[1] == 1,
+        "not square": x.ndim == 4 and len({*x.shape[2:]}) > 1,
+    }
     text = f"{make()!r} {'in training' if training else 'in evaluation'} on {x.shape}"
     return Example(
         text, forward, backward, {"x": x} | parameters, expected, frozenset([*traits, *(t for t in of_x if of_x[t])])
@@ -131,7 +146,10 @@ def _one_winner(z: np.ndarray, kernel: Any, stride: Any, pads: oracles.Pads, cei
     """Return z, where in each window the largest number is larger than the next by a margin."""
     (oh, ow), (h, w) = oracles.out_size(z.shape[2:], kernel, stride, pads, ceil_mode), z.shape[2:]
     (top, _), (left, _) = pads
-    bottom, right = max(0, (oh - 1) * stride[0] + kernel[0] - top - h), max(0, (ow - 1) * stride[1] + kernel[1] - left - w)
+    bottom, right = (
+        max(0, (oh - 1) * stride[0] + kernel[0] - top - h),
+        max(0, (ow - 1) * stride[1] + kernel[1] - left - w),
+    )
     padded = np.pad(z, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
     seen = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
     values = np.sort(seen[:, :, :oh, :ow].reshape(*z.shape[:2], oh, ow, -1), axis=-1)
@@ -155,7 +173,14 @@ def _conv(draw: st.DrawFn, lowering: str) -> Example:
 
     def make() -> Layer:
         return Conv2D(
-            case.x_shape[1], filters, case.kernel, case.stride, case.padding, bias=bias, lowering=lowering, dtype="float64"
+            case.x_shape[1],
+            filters,
+            case.kernel,
+            case.stride,
+            case.padding,
+            bias=bias,
+            lowering=lowering,
+            dtype="float64",
         )
 
     expected = oracles.conv2d(x, state["weight"], state.get("bias"), *case.explicit[1:])
@@ -191,7 +216,9 @@ def _conv_pool(draw: st.DrawFn) -> Example:
     return _of_layer(make, x, expected, {f"conv.{name}": value for name, value in state.items()}, *traits)
 
 
-_norm_shapes = st.one_of(st.tuples(_few, _few, st.integers(1, 5), st.integers(1, 5)), st.tuples(st.integers(1, 6), _few))
+_norm_shapes = st.one_of(
+    st.tuples(_few, _few, st.integers(1, 5), st.integers(1, 5)), st.tuples(st.integers(1, 6), _few)
+)
 
 
 @st.composite

@@ -257,7 +257,9 @@ WRONG: dict[str, tuple[Any, str]] = {
         "got dx with need_dx=False; expected None",
     ),
     "need_dx means something else": (
-        _wrong(_backward=lambda self, dy, x, need_dx, work: Scale._backward(self, dy, x, True, work) if need_dx else None),
+        _wrong(
+            _backward=lambda self, dy, x, need_dx, work: Scale._backward(self, dy, x, True, work) if need_dx else None
+        ),
         r"gradient of (weight|bias) that is off by .* with need_dx=False",
     ),
     "no dx at all": (_wrong(_backward=_backward(_right, lambda layer, dy: None)), "got None from backward"),
@@ -270,7 +272,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda: _AlwaysTraining(3),
         "from infer in training mode|another running_(mean|var) after infer",
     ),
-    "backward without a forward": (_WithoutAForward, "got a result from backward without a forward; expected a RuntimeError"),
+    "backward without a forward": (
+        _WithoutAForward,
+        "got a result from backward without a forward, after infer alone; expected a RuntimeError",
+    ),
     "a parameter without a place for its gradient": (_Unlearned, r"no place in grads for \['more'\]"),
     "an array that is not saved": (_Hidden, "from another one with the same state_dict"),
     "another memory order": (_InOrder, "for x with (the batch innermost|its axes in reverse); .*never on strides"),
@@ -297,12 +302,12 @@ def test_numbers_left_on_the_host_are_told(device_lib: Lib) -> None:
             y, cache = super()._forward(x, work)
             return device_lib.to_numpy(y), cache
 
-    with on(device_lib), pytest.raises(AssertionError, match="got an array of numpy on cpu from forward; expected .*wher"):
+    with on(device_lib), pytest.raises(AssertionError, match=r"got an array of numpy on cpu from forward; expected "):
         check_layer(Fetched, (4, 3))
 
 
 def test_what_makes_no_layer_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="check_layer: got .*; expected a Layer, or what makes one"):
+    with pytest.raises(TypeError, match=r"^check_layer: got .*; expected a Layer, or what makes one"):
         check_layer(dict, (4, 3))  # type: ignore[arg-type]
 
 

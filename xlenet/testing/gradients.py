@@ -16,7 +16,7 @@ from ..backend import Array, to_device, to_host
 from ..init import generator
 
 STEP = 1e-5  # a central difference in float64 with this step is good to about 1e-9; a wrong gradient is off by 1e-2
-# What is added up is rounded to 16 digits, and the step takes 5 of them: a gradient of 1e-9 next to a result of 1 is 0.
+# Of a result's 16 digits the step leaves 11, and a few of these are rounded: 1e-9 next to a result of 1 counts as 0.
 _ROUNDING = 1e-3
 DIRECTIONS = 5  # of an input are tried, where one after the other crosses a kink
 
@@ -154,5 +154,5 @@ def _advice(keys: tuple[str, ...], found: _Difference, ratio: float, first: Any)
     if math.isclose(ratio, -1.0, rel_tol=1e-4):
         return "look for a wrong sign in backward"
     if n > 1 and (math.isclose(ratio, 1.0 / n, rel_tol=1e-4) or math.isclose(ratio, n, rel_tol=1e-4)):
-        return f"the factor is the batch size {n}: gradients by parameters are sums over the batch, and only a loss divides"
+        return f"the factor is the batch size {n}: gradients are sums over the batch, and only a loss divides"
     return f"derive backward's {' and '.join(keys)} once more"
