@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     began = time.perf_counter()
     with copies(options.jobs) as free:
-        if not _all_pass(faults, free):
-            return 1
         with ThreadPoolExecutor(options.jobs) as pool:
+            if not all(pool.map(lambda tests: _pass(tests, free), dict.fromkeys(fault.tests for fault in faults))):
+                return 1
             verdicts = list(pool.map(lambda fault: _try(fault, free), faults))
     minutes = (time.perf_counter() - began) / 60.0
     survived = [fault.name for fault, caught in zip(faults, verdicts, strict=True) if not caught]
@@ -111,18 +111,16 @@ def _pytest(copy: Path, tests: str) -> subprocess.CompletedProcess[str]:
     return _python(copy, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *shlex.split(tests))
 
 
-def _all_pass(faults: Sequence[Fault], free: queue.Queue[Path]) -> bool:
+def _pass(tests: str, free: queue.Queue[Path]) -> bool:
     """Without a fault nothing may fail, or it would say nothing that something fails with one."""
     copy = free.get()
     try:
-        for tests in dict.fromkeys(fault.tests for fault in faults):
-            done = _pytest(copy, tests)
-            if done.returncode != PASSED:
-                print(f"without any fault: exit code {done.returncode} of {tests}\n{done.stdout[-3000:]}")
-                return False
-        return True
+        done = _pytest(copy, tests)
     finally:
         free.put(copy)
+    if done.returncode != PASSED:
+        print(f"without any fault: exit code {done.returncode} of {tests}\n{done.stdout[-3000:]}", flush=True)
+    return done.returncode == PASSED
 
 
 def _try(fault: Fault, free: queue.Queue[Path]) -> bool:
