@@ -49,11 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"not found exactly once: {gone}")
         return 1
     began = time.perf_counter()
-    with copies(options.jobs) as free:
-        with ThreadPoolExecutor(options.jobs) as pool:
-            if not all(pool.map(lambda tests: _pass(tests, free), dict.fromkeys(fault.tests for fault in faults))):
-                return 1
-            verdicts = list(pool.map(lambda fault: _try(fault, free), faults))
+    with copies(options.jobs) as free, ThreadPoolExecutor(options.jobs) as pool:
+        if not all(pool.map(lambda tests: _pass(tests, free), dict.fromkeys(fault.tests for fault in faults))):
+            return 1
+        verdicts = list(pool.map(lambda fault: _try(fault, free), faults))
     minutes = (time.perf_counter() - began) / 60.0
     survived = [fault.name for fault, caught in zip(faults, verdicts, strict=True) if not caught]
     print(f"{len(faults)} faults planted, {len(faults) - len(survived)} noticed, {minutes:.1f} minutes")
