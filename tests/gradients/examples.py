@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import assume
@@ -21,9 +21,12 @@ from xlenet import (
     Flatten,
     Layer,
     Linear,
+    LogSoftmax,
     MaxPool2D,
+    NLLLoss,
     ReLU,
     Sequential,
+    Softmax,
     SoftmaxCrossEntropy,
     to_device,
 )
@@ -103,34 +106,52 @@ def _grid(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return (rng.permutation(size).reshape(shape) + 0.5 - size // 2) * 0.1
 
 
+class _Geometry(NamedTuple):
+    """How a window slides over images. To an oracle a dilated window is a larger one, with gaps."""
+
+    kernel: tuple[int, int]
+    dilation: tuple[int, int]
+    window: Window  # as far as it reaches
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        return self.window.x_shape
+
+    @property
+    def traits(self) -> list[str]:
+        (_, stride, pads), kernel = self.window.explicit, self.kernel
+        has = {
+            "stride": stride != (1, 1),
+            "padding": pads != ((0, 0), (0, 0)),
+            "uneven padding": pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1],
+            "kernel = input": self.x_shape[2:] == kernel,
+            "kernel not square": kernel[0] != kernel[1],
+            "dilation": self.window.kernel != kernel,
+        }
+        return [name for name, true in has.items() if true]
+
+
+_dilations = st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 3), (2, 2)])
+
+
 @st.composite
-def _windows(draw: st.DrawFn, pooling: bool = False) -> Window:
-    """A batch of images and how a window slides over it. Padding of a pooling is less than its kernel."""
+def _geometries(draw: st.DrawFn, pooling: bool = False) -> _Geometry:
+    """A batch of images and a window. Padding of a pooling is less than its kernel."""
     kernel, stride = (draw(st.integers(1, 4)), draw(st.integers(1, 4))), (draw(_few), draw(_few))
     n, c = draw(_few), draw(_few)
     if draw(st.integers(0, 7)) == 0:
-        return Window((n, c, *kernel), kernel, stride, 0)
+        return _Geometry(kernel, (1, 1), Window((n, c, *kernel), kernel, stride, 0))
+    dilation = draw(_dilations)
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     most = [k - 1 if pooling else 2 for k in kernel]
     sides = [(draw(st.integers(0, m)), draw(st.integers(0, m))) for m in most]
     same_on_both = tuple(side[0] for side in sides)
     padding = draw(st.sampled_from(["SAME", "VALID", min(same_on_both), same_on_both, tuple(sides)]))
-    begin = [0, 0] if isinstance(padding, str) else [sum(side) for side in pads_of(padding, kernel, kernel, stride)]
+    pads = [0, 0] if isinstance(padding, str) else [sum(side) for side in pads_of(padding, extent, extent, stride)]
     # "SAME" fits over any image.
-    least = [1 if padding == "SAME" else max(1, k - p) for k, p in zip(kernel, begin, strict=True)]
-    h, w = (draw(st.integers(low, k + 5)) for low, k in zip(least, kernel, strict=True))
-    return Window((n, c, h, w), kernel, stride, padding)
-
-
-def _traits(case: Window) -> list[str]:
-    pads = case.explicit[2]
-    has = {
-        "stride": case.stride != (1, 1),
-        "padding": pads != ((0, 0), (0, 0)),
-        "uneven padding": pads[0][0] != pads[0][1] or pads[1][0] != pads[1][1],
-        "kernel = input": case.x_shape[2:] == case.kernel,
-        "kernel not square": case.kernel[0] != case.kernel[1],
-    }
-    return [name for name, true in has.items() if true]
+    least = [1 if padding == "SAME" else max(1, e - p) for e, p in zip(extent, pads, strict=True)]
+    h, w = (draw(st.integers(low, e + 5)) for low, e in zip(least, extent, strict=True))
+    return _Geometry(kernel, dilation, Window((n, c, h, w), extent, stride, padding))
 
 
 def _overlap(kernel: Any, stride: Any) -> list[str]:
@@ -142,77 +163,88 @@ def _away_from_0(z: np.ndarray) -> np.ndarray:
     return z
 
 
-def _one_winner(z: np.ndarray, kernel: Any, stride: Any, pads: oracles.Pads, ceil_mode: bool) -> np.ndarray:
-    """Return z, where in each window the largest number is larger than the next by a margin."""
-    (oh, ow), (h, w) = oracles.out_size(z.shape[2:], kernel, stride, pads, ceil_mode), z.shape[2:]
-    (top, _), (left, _) = pads
-    bottom, right = (
-        max(0, (oh - 1) * stride[0] + kernel[0] - top - h),
-        max(0, (ow - 1) * stride[1] + kernel[1] - left - w),
-    )
-    padded = np.pad(z, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
-    seen = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
-    values = np.sort(seen[:, :, :oh, :ow].reshape(*z.shape[:2], oh, ow, -1), axis=-1)
+def _pooled(z: np.ndarray, kernel: Any, dilation: Any, window: Window, ceil_mode: bool) -> np.ndarray:
+    """The largest number of each window: larger than the next one by a margin, and not padding."""
+    extent, stride, pads = window.explicit
+    (oh, ow), (h, w) = oracles.out_size(z.shape[2:], extent, stride, pads, ceil_mode), z.shape[2:]
+    ends = [
+        max(0, (o - 1) * s + e - side[0] - size)
+        for o, s, e, side, size in zip((oh, ow), stride, extent, pads, (h, w), strict=True)
+    ]
+    around = ((0, 0), (0, 0), (pads[0][0], ends[0]), (pads[1][0], ends[1]))
+    padded = np.pad(z, around, constant_values=-np.inf)
+    seen = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(2, 3))
+    seen = seen[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]][:, :, :oh, :ow]
+    values = np.sort(seen.reshape(*z.shape[:2], oh, ow, -1), axis=-1)
+    assume(np.isfinite(values[..., -1]).all())
     if values.shape[-1] > 1:
         assume(float((values[..., -1] - values[..., -2]).min()) > MARGIN)
-    return z
+    assert seen.shape[-2:] == kernel
+    return values[..., -1]
 
 
 # ==== layers ====
 
 
-def _conv_state(rng: np.random.Generator, case: Window, filters: int, bias: bool) -> dict[str, np.ndarray]:
-    state = {"weight": rng.standard_normal((filters, case.x_shape[1], *case.kernel))}
-    return state | ({"bias": rng.standard_normal(filters)} if bias else {})
+@st.composite
+def _filters(draw: st.DrawFn, case: _Geometry) -> tuple[dict[str, Any], dict[str, np.ndarray], np.ndarray]:
+    """The options of a convolution, its arrays, and the weight by which a plain one does the same: with zeros for gaps
+    and for the channels of other groups.
+    """
+    rng, c = draw(_seeds), case.x_shape[1]
+    groups = draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]))
+    f = groups * draw(_few)
+    weight = rng.standard_normal((f, c // groups, *case.kernel))
+    plain = np.zeros((f, c, *case.window.kernel))
+    for k in range(f):
+        first = k // (f // groups) * (c // groups)
+        plain[k, first : first + c // groups, :: case.dilation[0], :: case.dilation[1]] = weight[k]
+    bias = {"bias": rng.standard_normal(f)} if draw(st.booleans()) else {}
+    options = {"dilation": case.dilation, "groups": groups, "bias": bool(bias), "dtype": "float64"}
+    return options, {"weight": weight} | bias, plain
+
+
+def _conv2d(case: _Geometry, options: dict[str, Any], filters: int) -> Conv2D:
+    return Conv2D(case.x_shape[1], filters, case.kernel, case.window.stride, case.window.padding, **options)
 
 
 @st.composite
 def _conv(draw: st.DrawFn, lowering: str) -> Example:
-    case, filters, bias, rng = draw(_windows()), draw(st.integers(1, 4)), draw(st.booleans()), draw(_seeds)
-    x, state = rng.standard_normal(case.x_shape), _conv_state(rng, case, filters, bias)
-
-    def make() -> Layer:
-        return Conv2D(
-            case.x_shape[1],
-            filters,
-            case.kernel,
-            case.stride,
-            case.padding,
-            bias=bias,
-            lowering=lowering,
-            dtype="float64",
-        )
-
-    expected = oracles.conv2d(x, state["weight"], state.get("bias"), *case.explicit[1:])
-    return _of_layer(make, x, expected, state, *_traits(case))
+    case = draw(_geometries())
+    (options, state, plain), x = draw(_filters(case)), draw(_seeds).standard_normal(case.x_shape)
+    expected = oracles.conv2d(x, plain, state.get("bias"), *case.window.explicit[1:])
+    traits = [*case.traits, *(["groups"] if options["groups"] > 1 else [])]
+    return _of_layer(lambda: _conv2d(case, options | {"lowering": lowering}, len(plain)), x, expected, state, *traits)
 
 
 @st.composite
 def _pool(draw: st.DrawFn) -> Example:
-    case, ceil_mode, rng = draw(_windows(pooling=True)), draw(st.booleans()), draw(_seeds)
-    x = _grid(rng, case.x_shape)
-    expected, _ = oracles.maxpool2d(x, *case.explicit, ceil_mode)
-    traits = [*_traits(case), *(["ceil_mode"] if ceil_mode else [])]
-    traits += _overlap(case.kernel, case.stride)
-    return _of_layer(lambda: MaxPool2D(case.kernel, case.stride, case.padding, ceil_mode), x, expected, {}, *traits)
+    case, ceil_mode = draw(_geometries(pooling=True)), draw(st.booleans())
+    x, (_, _, stride, padding) = _grid(draw(_seeds), case.x_shape), case.window
+    traits = [*case.traits, *(["ceil_mode"] if ceil_mode else []), *_overlap(case.kernel, stride)]
+
+    def make() -> Layer:
+        return MaxPool2D(case.kernel, stride, padding, ceil_mode, dilation=case.dilation)
+
+    return _of_layer(make, x, _pooled(x, case.kernel, case.dilation, case.window, ceil_mode), {}, *traits)
 
 
 @st.composite
 def _conv_pool(draw: st.DrawFn) -> Example:
-    case, filters, bias, rng = draw(_windows()), draw(_few), draw(st.booleans()), draw(_seeds)
-    kernel = tuple(draw(st.integers(1, min(3, size))) for size in case.out_size)
+    case = draw(_geometries())
+    (options, state, plain), x = draw(_filters(case)), draw(_seeds).standard_normal(case.x_shape)
+    z = oracles.conv2d(x, plain, state.get("bias"), *case.window.explicit[1:])
+    kernel = tuple(draw(st.integers(1, min(3, size))) for size in z.shape[2:])
     stride = draw(st.sampled_from([kernel, (draw(_few), draw(_few))]))
     pads = draw(st.sampled_from([((0, 0), (0, 0)), tuple((draw(st.integers(0, k - 1)), k - 1) for k in kernel)]))
     ceil_mode = draw(st.booleans())
-    x, state = rng.standard_normal(case.x_shape), _conv_state(rng, case, filters, bias)
+    expected = _pooled(z, kernel, (1, 1), Window(z.shape, kernel, stride, pads), ceil_mode)
 
     def make() -> Layer:
-        conv = Conv2D(case.x_shape[1], filters, case.kernel, case.stride, case.padding, bias=bias, dtype="float64")
-        return Sequential(conv=conv, pool=MaxPool2D(kernel, stride, pads, ceil_mode))
+        return Sequential(conv=_conv2d(case, options, len(plain)), pool=MaxPool2D(kernel, stride, pads, ceil_mode))
 
-    z = oracles.conv2d(x, state["weight"], state.get("bias"), *case.explicit[1:])
-    expected, _ = oracles.maxpool2d(_one_winner(z, kernel, stride, pads, ceil_mode), kernel, stride, pads, ceil_mode)
-    traits = [*_traits(case), *(["ceil_mode"] if ceil_mode else []), *_overlap(kernel, stride)]
+    traits = [*case.traits, *(["ceil_mode"] if ceil_mode else []), *_overlap(kernel, stride)]
+    traits += ["groups"] if options["groups"] > 1 else []
     return _of_layer(make, x, expected, {f"conv.{name}": value for name, value in state.items()}, *traits)
 
 
@@ -226,8 +258,8 @@ def _norm(draw: st.DrawFn, training: bool, relu: bool = False) -> Example:
     shape, eps, rng = draw(_norm_shapes), draw(st.sampled_from([1e-5, 1e-3, 0.1])), draw(_seeds)
     x, c = rng.standard_normal(shape) + rng.uniform(-3, 3), shape[1]
     mean, var = oracles.mean_and_variance(x)
-    if training:  # of two numbers, or of numbers that are nearly the same, hardly more than rounding comes back
-        assume(x.size > 2 * c and float(var.min()) > 0.05)
+    if training:  # of a few numbers, or of numbers that are nearly the same, hardly more than rounding comes back
+        assume(x.size > 3 * c and float(var.min()) > 0.1)
     state = {
         "weight": rng.standard_normal(c),
         "bias": rng.standard_normal(c),
@@ -275,21 +307,44 @@ def _elementwise(draw: st.DrawFn, make: Callable[[], Layer], oracle: Callable[[n
 
 
 @st.composite
-def _loss(draw: st.DrawFn, checked: bool) -> Example:
+def _softmax(draw: st.DrawFn, kind: type[Layer], oracle: Callable[[np.ndarray, int], np.ndarray]) -> Example:
+    rng, shape = draw(_seeds), draw(_shapes)
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    x = rng.standard_normal(shape) * draw(st.sampled_from([1.0, 5.0]))
+    return _of_layer(lambda: kind(axis), x, oracle(x, axis), {})  # type: ignore[call-arg]
+
+
+@st.composite
+def _loss(draw: st.DrawFn, kind: type[Any], checked: bool = False) -> Example:
+    """With labels at each place of an image, too."""
     n, k, rng = draw(st.integers(1, 6)), draw(st.integers(1, 6)), draw(_seeds)
-    logits = rng.standard_normal((n, k)) * draw(st.sampled_from([1.0, 5.0]))
-    labels = rng.integers(k, size=n)
+    place = draw(st.sampled_from([(), (), (2,), (3, 2)]))
+    scores = rng.standard_normal((n, k, *place)) * draw(st.sampled_from([1.0, 5.0]))
+    labels = rng.integers(k, size=(n, *place))
+    options = {
+        "weight": draw(st.sampled_from([None, tuple(rng.uniform(0.1, 2.0, k))])),
+        "ignore_index": draw(st.sampled_from([None, -1, 0])),
+        "reduction": draw(st.sampled_from(["mean", "mean", "sum", "none"])),
+    }
+    if options["ignore_index"] == -1:
+        labels[rng.random(labels.shape) < 0.3] = -1
+    assume(np.any(labels != options["ignore_index"]))  # of none there is no mean
 
-    def forward(logits: Any) -> tuple[Any, SoftmaxCrossEntropy]:
-        loss = SoftmaxCrossEntropy()
-        return loss.forward(logits, to_device(labels, like=logits), labels_checked=checked), loss
+    def forward(scores: Any) -> tuple[Any, Any]:
+        loss = kind(**options)
+        return loss.forward(scores, to_device(labels, like=scores), labels_checked=checked), loss
 
-    def backward(dloss: Any, loss: SoftmaxCrossEntropy) -> dict[str, Any]:
-        return {"logits": loss.backward(dloss)}
+    def backward(dloss: Any, loss: Any) -> dict[str, Any]:
+        return {"scores": loss.backward(dloss)}
 
-    expected = np.array(oracles.softmax_cross_entropy(logits, labels))
-    traits = frozenset(["batch 1"] if n == 1 else [])
-    return Example(f"SoftmaxCrossEntropy on {logits.shape}", forward, backward, {"logits": logits}, expected, traits)
+    logarithms = scores if kind is NLLLoss else oracles.log_softmax(scores, 1)
+    expected = np.asarray(oracles.nll_loss(logarithms, labels, *options.values()))
+    has = {"batch 1": n == 1, "places": place} | {
+        f"{name} {value}": True for name, value in options.items() if name != "weight"
+    }
+    has["weight"] = options["weight"] is not None
+    traits = frozenset(name for name, true in has.items() if true)
+    return Example(f"{kind(**options)!r} on {scores.shape}", forward, backward, {"scores": scores}, expected, traits)
 
 
 EXAMPLES: dict[str, st.SearchStrategy[Example]] = {
@@ -305,6 +360,9 @@ EXAMPLES: dict[str, st.SearchStrategy[Example]] = {
     "Linear and ReLU": _linear(relu=True),
     "ReLU": _elementwise(ReLU, lambda x: np.maximum(x, 0.0)),
     "Flatten": _elementwise(Flatten, lambda x: x.reshape(len(x), -1)),
-    "SoftmaxCrossEntropy": _loss(checked=False),
-    "SoftmaxCrossEntropy, labels checked": _loss(checked=True),
+    "Softmax": _softmax(Softmax, oracles.softmax),
+    "LogSoftmax": _softmax(LogSoftmax, oracles.log_softmax),
+    "NLLLoss": _loss(NLLLoss),
+    "SoftmaxCrossEntropy": _loss(SoftmaxCrossEntropy),
+    "SoftmaxCrossEntropy, labels checked": _loss(SoftmaxCrossEntropy, checked=True),
 }

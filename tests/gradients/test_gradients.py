@@ -18,8 +18,17 @@ def test_results_and_gradients_of_drawn_configurations(lib: Lib, name: str) -> N
 
 def test_what_is_awkward_is_drawn(numpy_lib: Lib) -> None:
     traits = check_many(numpy_lib, "Conv2D by rows", 60).traits
-    wanted = ["stride", "padding", "uneven padding", "kernel = input", "kernel not square", "not square", "batch 1"]
-    assert all(traits[trait] >= 3 for trait in wanted), traits
+    wanted = [
+        "stride",
+        "padding",
+        "uneven padding",
+        "kernel = input",
+        "kernel not square",
+        "not square",
+        "batch 1",
+        "dilation",
+    ]
+    assert all(traits[trait] >= 3 for trait in [*wanted, "groups"]), traits
     traits = check_many(numpy_lib, "MaxPool2D", 60).traits
     assert all(traits[trait] >= 3 for trait in [*wanted, "ceil_mode", "overlap"]), traits
 
