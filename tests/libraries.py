@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
-import pytest
+
+from xlenet.testing import plugin
 
 LIBRARIES = ("numpy", "cupy", "array_api_strict")
 
@@ -85,16 +85,10 @@ class Lib:
         self.assert_close(actual, expected, rtol=0, atol=0, dtype=dtype)
 
 
-def _named_in(variable: str) -> list[str]:
-    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
-
-
 def skip_or_fail(variable: str, name: str, reason: str) -> NoReturn:
     """Skip with `reason`, or fail with it where the environment variable `variable` asks for `name`."""
-    if name in _named_in(variable):
-        pytest.fail(f"{variable} asks for {name}: {reason}", pytrace=False)
     skip_reasons.add(reason)
-    pytest.skip(reason)
+    plugin.skip_or_fail(variable, name, reason)
 
 
 def import_quietly(name: str) -> ModuleType:

@@ -36,6 +36,7 @@ FLOORS = {
     "schedules": 2,
     "models": 3,
     "data": 3,
+    "testing": 3,
     "meter": 4,
     "metrics": 4,
     "steps": 4,
@@ -155,7 +156,7 @@ def test_imports_make_no_circle() -> None:
 # ==== array libraries ====
 
 # Where NumPy is a tool of the host, and not one of the libraries that may compute.
-HOST_WORK = ("backend", "init", "data", "kernels")
+HOST_WORK = ("backend", "init", "data", "kernels", "testing")
 
 
 @pytest.mark.parametrize("module", [name for name in sources() if name])
@@ -165,7 +166,11 @@ def test_numpy_is_imported_only_where_the_host_computes(module: str) -> None:
     assert used <= ({"numpy"} if allowed else set())
 
 
-@pytest.mark.parametrize("module", [name for name in sources() if name and not name.startswith("backend")])
+# `testing.plugin` runs a test on each of them, by its name.
+KNOW_THE_LIBRARIES = ("backend", "testing.plugin")
+
+
+@pytest.mark.parametrize("module", [name for name in sources() if name and not name.startswith(KNOW_THE_LIBRARIES)])
 def test_only_backend_knows_which_libraries_there_are(module: str) -> None:
     """Neither by a test of `xp` nor by a name in a string. (Docstrings and help texts may speak of them.)"""
     for node in ast.walk(sources()[module]):
@@ -185,7 +190,7 @@ def test_numpys_words_for_the_host_stay_on_the_host(module: str) -> None:
     """`np.` on floors 1 to 3 would tie the mathematics to one library, however it was imported. (A kernel is tied to
     one on purpose, and prepares its launches on the host.)
     """
-    if floor(module) in (1, 2, 3) and module.partition(".")[0] not in ("data", "kernels"):
+    if floor(module) in (1, 2, 3) and module.partition(".")[0] not in HOST_WORK:
         names = {node.id for node in ast.walk(sources()[module]) if isinstance(node, ast.Name)}
         assert not names & {"np", "numpy"}
 
@@ -204,6 +209,7 @@ def test_the_environment_is_read_where_it_is_documented(module: str) -> None:
         "backend.graph",
         "backend.seam",
         "data.location",
+        "testing.plugin",
     )
 
 
@@ -313,7 +319,7 @@ def test_an_import_loads_nothing_that_is_optional_or_slow(after_import: dict[str
     loaded = {name.partition(".")[0] for name in after_import["loaded"]}
     assert not loaded & (OPTIONAL | {"torch", "urllib", "ssl", "http", "asyncio", "socket", "argparse", "hypothesis"})
     below = {name.removeprefix("xlenet.").partition(".")[0] for name in after_import["loaded"] if "xlenet." in name}
-    assert not below & {"data", "kernels", "plotting", "training", "checkpoint", "runs", "console", "train"}
+    assert not below & {"data", "kernels", "plotting", "testing", "training", "checkpoint", "runs", "console", "train"}
 
 
 # ==== what is public ====

@@ -15,7 +15,7 @@ from tests.layers.cases import Case, each_layer, each_layer_with_arrays
 from tests.libraries import Lib
 from tests.networks import gradients, parameters
 from xlenet import SGD, BatchNorm, Conv2D, Layer, Linear, SoftmaxCrossEntropy
-from xlenet.functional import batchnorm, softmax_cross_entropy
+from xlenet.functional import batchnorm, conv2d, conv2d_rows, softmax_cross_entropy
 
 
 def draw_dy(rng: np.random.Generator, lib: Lib, y: Any, dtype: str = "float64") -> Any:
@@ -81,6 +81,28 @@ def test_calling_a_layer_is_forward(lib: Lib, rng: np.random.Generator, case: Ca
     y = layer(x)
     lib.assert_equal(y, expected)
     assert layer.backward(draw_dy(rng, lib, y)).shape == x.shape
+
+
+@pytest.mark.parametrize("lowering", ["img2col", "rows"])
+def test_the_lowering_that_was_asked_for_computes(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, lowering: str
+) -> None:
+    """Their results are equal: only a look at who was called tells them apart."""
+    called = []
+
+    def spied(name: str, function: Any) -> Any:
+        def spy(*args: Any, **kwargs: Any) -> Any:
+            called.append(name)
+            return function(*args, **kwargs)
+
+        return spy
+
+    for name, module in (("img2col", conv2d), ("rows", conv2d_rows)):
+        monkeypatch.setattr(module, "forward", spied(name, module.forward))
+        monkeypatch.setattr(module, "backward", spied(name, module.backward))
+    layer = Conv2D(2, 3, 2, lowering=lowering, dtype="float64")
+    layer.backward(layer.forward(rng.standard_normal((2, 2, 4, 4))))
+    assert called == [lowering, lowering]
 
 
 # ==== what is remembered ====

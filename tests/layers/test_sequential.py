@@ -10,8 +10,20 @@ import pytest
 from tests.functional.messages import message
 from tests.libraries import Lib
 from tests.networks import SMALL_SHAPE, gradients, on, small_network
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential, Workspace
+from xlenet import (
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Workspace,
+)
 from xlenet.functional import conv2d, conv2d_rows, linear
+from xlenet.steps import backpropagate
 
 
 class Spy(Layer):
