@@ -87,7 +87,8 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
                [-0.5,  0. ]])
     """
     hits, samples = cache
+    xp = namespace_of(hits)
     portion = spread("nll_loss", dloss, samples, hits)
-    gradient = into(out_for(hits, work), namespace_of(hits).subtract, 0.0, hits)
+    gradient = into(out_for(hits, work), xp.subtract, 0.0, hits)
     gradient *= portion
     return gradient
