@@ -173,6 +173,12 @@ def new(shape: tuple[int, ...], *, like: Array, work: Workspace | None, dtype: A
     return empty(shape, like=like, dtype=dtype) if work is None else work.empty(shape, like=like, dtype=dtype)
 
 
+def new_batch_last(shape: tuple[int, ...], *, like: Array, work: Workspace | None) -> Array:
+    """Return an uninitialised (N, ...) array with N innermost in memory, whoever lends it: sums then add up alike."""
+    n, *rest = shape
+    return batch_first(new((*rest, n), like=like, work=work))
+
+
 def scratch(work: Workspace | None) -> contextlib.AbstractContextManager[None]:
     """Take back at the end of a ``with`` block what `work` lent in it; without one, nothing was lent."""
     return contextlib.nullcontext() if work is None else work.scratch()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..backend import Array, into
 from ..checks import check_axes, check_axis, check_floating, check_gradient
-from ..workspace import Workspace, out_for
+from ..workspace import Workspace, new_batch_last
 
 
 class Cache(NamedTuple):
@@ -49,7 +49,7 @@ def forward(x: Array, axis: int = -1, *, work: Workspace | None = None) -> tuple
     xp = check_floating("log_softmax", x=x)
     check_axes("log_softmax", "(N) or (N, ...)", x=x)
     axis = check_axis("log_softmax", x, axis)
-    y = into(out_for(x, work), xp.subtract, x, xp.max(x, axis=axis, keepdims=True))
+    y = into(new_batch_last(x.shape, like=x, work=work), xp.subtract, x, xp.max(x, axis=axis, keepdims=True))
     y -= xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
     return y, Cache(y, axis)
 
@@ -73,6 +73,6 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
     """
     y, axis = cache
     xp = check_gradient("log_softmax", dy, y.shape, y)
-    dx = into(out_for(dy, work), xp.exp, y)
+    dx = into(new_batch_last(dy.shape, like=dy, work=work), xp.exp, y)
     dx *= xp.sum(dy, axis=axis, keepdims=True)
     return into(dx, xp.subtract, dy, dx)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, into, namespace_of
-from ..workspace import Workspace, out_for
+from ..workspace import Workspace, new_batch_last
 from .targets import Samples, find_targets, reduced, spread
 
 
@@ -87,7 +87,8 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
                [-0.5,  0. ]])
     """
     hits, samples = cache
+    xp = namespace_of(hits)
     portion = spread("nll_loss", dloss, samples, hits)
-    gradient = into(out_for(hits, work), namespace_of(hits).subtract, 0.0, hits)
+    gradient = into(new_batch_last(hits.shape, like=hits, work=work), xp.subtract, 0.0, hits)
     gradient *= portion
     return gradient

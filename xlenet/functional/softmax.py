@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..backend import Array, into
 from ..checks import check_axes, check_axis, check_floating, check_gradient
-from ..workspace import Workspace, out_for
+from ..workspace import Workspace, new_batch_last
 
 
 class Cache(NamedTuple):
@@ -49,7 +49,7 @@ def forward(x: Array, axis: int = -1, *, work: Workspace | None = None) -> tuple
     xp = check_floating("softmax", x=x)
     check_axes("softmax", "(N) or (N, ...)", x=x)
     axis = check_axis("softmax", x, axis)
-    y = into(out_for(x, work), xp.subtract, x, xp.max(x, axis=axis, keepdims=True))  # exp never overflows
+    y = into(new_batch_last(x.shape, like=x, work=work), xp.subtract, x, xp.max(x, axis=axis, keepdims=True))
     y = into(y, xp.exp, y)
     y /= xp.sum(y, axis=axis, keepdims=True)
     return y, Cache(y, axis)
@@ -74,7 +74,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
     """
     y, axis = cache
     xp = check_gradient("softmax", dy, y.shape, y)
-    products = into(out_for(dy, work), xp.multiply, dy, y)
+    products = into(new_batch_last(dy.shape, like=dy, work=work), xp.multiply, dy, y)
     dx = into(products, xp.subtract, dy, xp.sum(products, axis=axis, keepdims=True))
     dx *= y
     return dx

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, into, namespace_of, swappable
 from ..checks import check_cache
-from ..workspace import Workspace, out_for
+from ..workspace import Workspace, new_batch_last
 from .targets import Samples, find_targets, reduced, spread
 
 
@@ -76,7 +76,9 @@ def forward(
     xp = namespace_of(logits)
     if ignore_index is not None:  # whatever stands there, be it NaN
         logits = xp.where(xp.any(one_hot, axis=1, keepdims=True), logits, xp.zeros_like(logits))
-    shifted = into(out_for(logits, work), xp.subtract, logits, xp.max(logits, axis=1, keepdims=True))
+    shifted = into(
+        new_batch_last(logits.shape, like=logits, work=work), xp.subtract, logits, xp.max(logits, axis=1, keepdims=True)
+    )
     # A sum and not a product with one_hot: 0 * -inf of a score of -inf would be NaN.
     right = xp.sum(xp.where(one_hot, shifted, xp.zeros_like(shifted)), axis=1)
     exponentials = into(shifted, xp.exp, shifted)
@@ -111,6 +113,6 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
     xp = namespace_of(probabilities)
     portion = spread("softmax_cross_entropy", dloss, samples, probabilities)
     hits = xp.astype(one_hot, probabilities.dtype)
-    dlogits = into(out_for(probabilities, work), xp.subtract, probabilities, hits)
+    dlogits = into(new_batch_last(probabilities.shape, like=probabilities, work=work), xp.subtract, probabilities, hits)
     dlogits *= portion
     return dlogits
