@@ -15,7 +15,7 @@ from tests.data.fakes import memory_below
 from tests.fuzzing.checkpoints import TYPES
 from tests.libraries import Lib
 from tests.networks import lenet_in_torch, on, small_network
-from xlenet import Layer, LeNet5, Linear, errors
+from xlenet import Layer, LeNet5, Linear, errors, files
 from xlenet.checkpoint import load_model, save_model
 
 ABOUT = {"architecture": "LeNet5", "classes": 10, "normalization": {"mean": [33.3], "std": [78.5]}, "name": "größer"}
@@ -264,6 +264,23 @@ def test_nothing_is_read_but_the_header_before_it_fits_the_file(path: Path, leng
         file.write(length.to_bytes(8, "little") + b"{" + b" " * 99)
         file.truncate(1 << 30)
     with memory_below(4 << 20), pytest.raises(errors.DataError, match="load_model"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("left", [4, -4, -30])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    whole, fstat = saved(), os.fstat
+    path.write_bytes(whole)
+
+    def then_cut(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        os.truncate(path, left % len(whole))
+        return status
+
+    monkeypatch.setattr(files.os, "fstat", then_cut)
+    with pytest.raises(errors.DataError, match=r"^load_model: got "):
         load_model(path)
 
 
