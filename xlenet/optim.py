@@ -102,7 +102,7 @@ class Optimizer:
             raise NotFiniteError(self, "parameters after a step")
 
     def is_finite(self) -> bool:
-        """Return whether all parameters, and all that the optimiser remembers, are finite. Waits once for the device."""
+        """Return whether all parameters and slots are finite. Waits for the device, once."""
         with on_device_of(self.params):
             xp = namespace_of(self.params)
             finite = [xp.all(xp.isfinite(vector)) for vector in (self.params, *self.slots.values())]
