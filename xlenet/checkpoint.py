@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .backend import Array, to_host
-from .checks import as_json, check_kind, check_path
+from .checks import as_json, check_kind, check_path, integer
 from .errors import DataError, MissingExtraError, OutputError, shown
 from .files import open_regular, write_bytes_atomically
 from .layers import Layer
@@ -82,8 +82,9 @@ def load_model(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> t
         DataNotFoundError: there is no such file.
         DataError: it is no safetensors file, larger than `max_bytes`, or has numbers of a type that NumPy has not, such
             as BF16.
+        TypeError, ValueError: an argument is of another kind, or `max_bytes` below 0.
     """
-    return load_arrays(path, "load_model", max_bytes)
+    return load_arrays(path, "load_model", integer("load_model", "max_bytes", max_bytes, 0))
 
 
 def load_arrays(

@@ -206,7 +206,10 @@ def number(
         raise TypeError(
             f"{operation}: got {name} {value!r}; expected {_range(low, below, above, closed)}; pass a float"
         )
-    given = float(value)  # a NumPy float64 would make everything float64
+    try:
+        given = float(value)  # a NumPy float64 would make everything float64
+    except OverflowError:  # of an int with hundreds of digits
+        given = math.inf
     fits = (low < given if above else low <= given) and (given <= below if closed else given < below)
     if not fits or not math.isfinite(given):
         raise ValueError(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
-from .backend import Array, all_finite, debugging, library_of, on_device_of, read, to_device
-from .checks import integer, on_device
+from .backend import Array, all_finite, debugging, library_of, on_device_of, to_device
+from .checks import integer, number, on_device, read_real
 from .errors import NotFiniteError
 from .functional import nll_loss, softmax_cross_entropy
 from .functional.targets import check_reduction
 from .workspace import Workspace
+
+
+class Loss(Protocol):
+    """What a step of training asks of a loss: one of your own needs no more."""
+
+    def forward(
+        self, scores: Array, labels: Array, /, *, labels_checked: bool = False, work: Workspace | None = None
+    ) -> Array:
+        """Return the loss, an array of no axes, and remember what `backward` needs."""
+
+    def backward(self, *, work: Workspace | None = None) -> Array:
+        """Return the gradient by the scores of the last forward."""
 
 
 class _Loss:
@@ -76,11 +87,13 @@ class _Loss:
 
 def _weights(name: str, weight: Any) -> tuple[float, ...]:
     """Return `weight` as numbers of Python's, which belong to no library, device or type."""
+    in_order = not isinstance(weight, Mapping | Set | bytes)
     try:
-        numbers = tuple(map(float, read(weight).tolist() if hasattr(weight, "shape") else weight))
+        given = read_real(name, "weight", weight).tolist() if hasattr(weight, "shape") else weight
+        numbers = tuple(number(name, "weight", one, 0.0) for one in given)
     except (TypeError, ValueError):
         numbers = ()
-    if not numbers or not all(0.0 <= number < math.inf for number in numbers):
+    if not numbers or not in_order:
         raise ValueError(
             f"{name}: got weight {weight!r}; expected a number from 0 up for each class; pass a sequence of K numbers"
         )

@@ -14,12 +14,12 @@ from typing import Any
 
 from .backend import (
     Array,
+    as_finite,
     copy,
     debugging,
     namespace_of,
     on_device_of,
     put,
-    read_numbers,
     swappable,
     to_device,
     zeros,
@@ -169,7 +169,7 @@ class Optimizer:
                 "saved for the same model"
             )
         ready = {
-            name: to_device(read_numbers(operation, name, array, str(array.dtype)), like=self.slots[name])
+            name: to_device(as_finite(operation, name, array, str(array.dtype)), like=self.slots[name])
             for name, array in arrays.items()
         }
         for name, slot in self.slots.items():

@@ -115,8 +115,12 @@ def restore(snapshot: Snapshot, model: Layer, optimizer: Optimizer) -> None:
     """Put a snapshot's arrays into a model and its optimiser, on whichever library they are.
 
     Raises:
+        TypeError: an argument is of another kind.
         DataError: they are not those of such a model, or of such an optimiser; nothing has been changed then.
     """
+    check_kind("restore", "snapshot", snapshot, Snapshot, "a Snapshot, which load_snapshot returns")
+    check_kind("restore", "model", model, Layer, "a Layer")
+    check_kind("restore", "optimizer", optimizer, Optimizer, "an optimiser, such as SGD")
     _check_fit("model", model.state_dict(), snapshot.model)
     if snapshot.best is not None:
         _check_fit("best model", model.state_dict(), snapshot.best)

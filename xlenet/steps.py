@@ -13,7 +13,7 @@ from .backend import Array, debugging, namespace_of, swappable, synchronize, to_
 from .backend.graph import Graph, can_capture, capture, warn
 from .data import Images
 from .layers import Layer, Sequential
-from .losses import SoftmaxCrossEntropy
+from .losses import Loss
 from .meter import Meter, tally
 from .optim import Optimizer
 from .workspace import Workspace
@@ -23,7 +23,7 @@ class Party(NamedTuple):
     """Who takes part in every step of a run."""
 
     model: Layer
-    loss: SoftmaxCrossEntropy
+    loss: Loss
     optimizer: Optimizer
     train: Images
     meter: Meter
@@ -97,17 +97,18 @@ def _is_capturable(kind: type) -> bool:
 
 
 def backpropagate(
-    model: Layer, loss: SoftmaxCrossEntropy, x: Array, labels: Array, work: Workspace | None, *, labels_checked: bool
+    model: Layer, loss: Loss, x: Array, labels: Array, work: Workspace | None, *, labels_checked: bool
 ) -> tuple[Array, Array]:
     """Go forward and backward; return the loss and the logits."""
     logits = model._propose(x, work)
     try:
         value = loss.forward(logits, labels, labels_checked=labels_checked, work=work)
+        dlogits = loss.backward(work=work)
     except BaseException:
         model.forget()
         raise
-    model._accept()  # only now: running statistics do not follow a batch whose labels are refused
-    model.backward(loss.backward(work=work), need_dx=False, work=work)
+    model._accept()  # only now: running statistics do not follow a batch that the loss refuses
+    model.backward(dlogits, need_dx=False, work=work)
     return value, logits
 
 

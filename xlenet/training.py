@@ -14,7 +14,7 @@ from .checks import check_callable, check_kind, integer, number
 from .data import Images
 from .errors import DivergedError, NotFiniteError
 from .layers import Layer
-from .losses import SoftmaxCrossEntropy
+from .losses import Loss, SoftmaxCrossEntropy
 from .meter import Meter
 from .optim import Optimizer
 from .schedules import one_cycle
@@ -93,18 +93,23 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch | None:
     """Return the epoch with the highest accuracy on the validation images; of several the one with the lowest loss on
     them. None where nothing was held out: the test images choose nothing.
 
+    Raises:
+        TypeError: `history` is no list of epochs.
+
     Example:
         >>> epochs = [Epoch(n, 0.1, 0.1, 0.9, 0.1, 0.9, 1.0, 1.0, loss, 0.98) for n, loss in [(1, 0.3), (2, 0.2)]]
         >>> best_epoch(epochs).epoch
         2
     """
+    if not isinstance(history, Sequence) or not all(isinstance(epoch, Epoch) for epoch in history):
+        raise TypeError(f"best_epoch: got history {history!r}; expected a list of Epochs; pass what fit returned")
     measured = [epoch for epoch in history if epoch.validation_accuracy is not None]
     return max(measured, key=lambda epoch: (epoch.validation_accuracy, -(epoch.validation_loss or 0.0)), default=None)
 
 
 def train_step(
     model: Layer,
-    loss: SoftmaxCrossEntropy,
+    loss: Loss,
     optimizer: Optimizer,
     x: Array,
     labels: Array,
@@ -117,7 +122,8 @@ def train_step(
 
     Args:
         model: in training mode.
-        loss: what to make small.
+        loss: what to make small: one of `xlenet.losses`, or of your own with their `forward` and `backward`; it gives
+            one number for the batch.
         optimizer: made for `model`.
         x: (N, C, H, W).
         labels: (N,).
@@ -141,7 +147,7 @@ def train_step(
         True
     """
     _check_party("train_step", model, optimizer)
-    check_kind("train_step", "loss", loss, SoftmaxCrossEntropy, "a SoftmaxCrossEntropy")
+    _check_objective("train_step", loss)
     lr = number("train_step", "lr", lr, 0.0)
     optimizer.check()
     value, logits = backpropagate(model, loss, x, labels, work, labels_checked=labels_checked)
@@ -296,6 +302,15 @@ def _check_party(operation: str, model: Layer, optimizer: Optimizer) -> None:
     if not optimizer.is_for(model):
         raise ValueError(
             f"{operation}: got an optimizer that was made for another model; expected one for this; make a new one"
+        )
+
+
+def _check_objective(operation: str, loss: Any) -> None:
+    """Check that `loss` can do what a step asks of it; a class has its methods, too, but nothing to remember with."""
+    if isinstance(loss, type) or not all(callable(getattr(loss, name, None)) for name in ("forward", "backward")):
+        raise TypeError(
+            f"{operation}: got loss {loss!r}; expected a loss with forward and backward; pass SoftmaxCrossEntropy(), "
+            "for example"
         )
 
 

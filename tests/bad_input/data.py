@@ -153,7 +153,10 @@ TABLE.add(
     [bad(call, "data_dir", v, TypeError, repr(v), "a path") for v in (3, 1.5, ["data"])],
     [bad(call, "source", v, TypeError, (), "a Source") for v in (None, "mnist", 3)],
     [bad(call, "mirrors", v, TypeError, repr(v), "a list of texts") for v in (3, "https://a.b/", [3], [None])],
-    [bad(call, "mirrors", v, ValueError, repr(v), "http", says="load mnist") for v in (["ftp://a.b/"], [""])],
+    [
+        bad(call, "mirrors", [v], ValueError, f"the mirror {v!r}", "https addresses", named="", says="load mnist")
+        for v in ("ftp://a.b/", "", "http://a.b/")
+    ],
     numbers(call, "timeout", 0.0, -1.0),
     [bad(call, "progress", v, TypeError, repr(v), "a function") for v in (3, "bar", [])],
 )
@@ -161,6 +164,14 @@ TABLE.add(
 call = Call(data.generated_digits, "generated_digits", lambda lib: {"n_train": 2, "n_test": 1, "seed": 0}, arrays=False)
 TABLE.add(
     call, whole_numbers(call, "n_train", 0, -1), whole_numbers(call, "n_test", 0, -1), whole_numbers(call, "seed", -1)
+)
+call = Call(data.hold_out, "hold_out", lambda lib: {"count": 10, "held": 3}, arrays=False)
+TABLE.add(
+    call,
+    whole_numbers(call, "count", 0, -1),
+    whole_numbers(call, "held", -1),
+    [bad(call, "held", v, ValueError, f"held {v} of 10 images", "fewer") for v in (10, 11)],
+    bad(call, "count", 3, ValueError, "3 images", "fewer", named="held"),
 )
 _IDX = bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])
 

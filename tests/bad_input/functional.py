@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.bad_input.table import (
     numbers,
     numpy_types,
     of_type,
+    whole_numbers,
     wrong_gradients,
     wrong_library,
     wrong_ranks,
@@ -34,8 +36,11 @@ from xlenet.functional import (
     conv_pool,
     linear,
     linear_relu,
+    log_softmax,
     maxpool2d,
+    nll_loss,
     relu,
+    softmax,
     softmax_cross_entropy,
     windows,
 )
@@ -90,18 +95,14 @@ def add_backward(forward: Call, function: Callable[..., Any], shape: tuple[int, 
         wrong_library(call, "dy"),
         wrong_gradients(call, shape),
         [bad(call, "dy", of_type(t), TypeError, t, "float32") for t in ("float64", "int64", "complex128", "bool")],
-        bad(call, "cache", None, TypeError, "None", "forward returned", says=whole),
-        bad(call, "cache", (1, 2, 3), TypeError, "tuple", "forward returned", says=whole),
-        bad(
-            call,
-            "cache",
-            made("the cache of another operation", _another_cache),
-            TypeError,
-            "Cache",
-            "forward returned",
-            says=whole,
-        ),
+        wrong_caches(call, whole),
     )
+
+
+def wrong_caches(call: Call, says: str) -> list[Row]:
+    """Rows for what is not the cache that forward returned."""
+    caches = [(None, "None"), ((1, 2, 3), "tuple"), (made("another operation's", _another_cache), "Cache")]
+    return [bad(call, "cache", v, TypeError, got, "forward returned", says=says) for v, got in caches]
 
 
 def _another_cache(lib: Lib, good: Any) -> Any:
@@ -167,7 +168,7 @@ img2col = TABLE.add(
     call := Call(
         windows.img2col,
         "img2col",
-        lambda lib: arrays_of(x=(2, 3, 4, 5))(lib) | {"kernel": 2, "stride": 1, "padding": 0},
+        lambda lib: arrays_of(x=(2, 3, 4, 5))(lib) | {"kernel": 2, "stride": 1, "padding": 0, "dilation": 1},
     ),
     no_arrays(call, "x"),
     bad(call, "x", of_type("bool"), TypeError, "bool", "numbers"),
@@ -175,16 +176,19 @@ img2col = TABLE.add(
     empty_along(call, "x", 4),
     sizes(call, "kernel"),
     sizes(call, "stride"),
+    sizes(call, "dilation"),
     paddings(call),
     too_large(call, "kernel", 6),
     too_large(call, "kernel", (2, 6)),
+    too_large(call, "dilation", (1, 5)),
 )
 TABLE.add(
     call := Call(
         windows.col2img,
         "col2img",
         lambda lib: (
-            arrays_of(columns=(24, 12))(lib) | {"x_shape": (2, 3, 4, 5), "kernel": 2, "stride": 1, "padding": 0}
+            arrays_of(columns=(24, 12))(lib)
+            | {"x_shape": (2, 3, 4, 5), "kernel": 2, "stride": 1, "padding": 0, "dilation": 1}
         ),
     ),
     no_arrays(call, "columns"),
@@ -205,20 +209,24 @@ TABLE.add(
     bad(call, "x_shape", (2, 3, 4, 6), ValueError, "of shape (24, 12)", "(30, 12)", named="columns", came="wider"),
     sizes(call, "kernel"),
     sizes(call, "stride"),
+    sizes(call, "dilation"),
     paddings(call),
     too_large(call, "kernel", 6),
+    too_large(call, "dilation", 4),
 )
 TABLE.add(
     call := Call(
         windows.windows_over,
         "conv",
-        lambda lib: {"size": (4, 5), "kernel": 2, "stride": 1, "padding": 0, "operation": "conv"},
+        lambda lib: {"size": (4, 5), "kernel": 2, "stride": 1, "padding": 0, "dilation": 1, "operation": "conv"},
         arrays=False,
     ),
     sizes(call, "kernel"),
     sizes(call, "stride"),
+    sizes(call, "dilation"),
     paddings(call),
     too_large(call, "kernel", 6),
+    too_large(call, "dilation", 4),
 )
 
 # ==== convolution ====
@@ -226,9 +234,9 @@ TABLE.add(
 _images = arrays_of(x=(2, 3, 5, 6), weight=(4, 3, 2, 3), bias=(4,))
 
 
-def convolution(function: Callable[..., Any], says: str = "conv2d", **options: Any) -> Call:
+def convolution(function: Callable[..., Any], **options: Any) -> Call:
     """A forward with images, filters and a bias, and the rows that all of them have."""
-    call = Call(function, says, lambda lib: _images(lib) | {"stride": 1, "padding": 0} | options)
+    call = Call(function, "conv2d", lambda lib: _images(lib) | {"stride": 1, "padding": 0} | options)
     return TABLE.add(
         call,
         floating(call, "x", "weight", "bias"),
@@ -246,9 +254,29 @@ def convolution(function: Callable[..., Any], says: str = "conv2d", **options: A
     )
 
 
+_in_groups = arrays_of(x=(2, 4, 5, 6), weight=(6, 2, 2, 3))
 for _module in (conv2d, conv2d_rows):
-    _forward = convolution(_module.forward)
-    add_backward(_forward, _module.backward, (2, 4, 4, 4), "conv2d", "conv2d")
+    call = convolution(_module.forward, dilation=1, groups=1)
+    TABLE.add(
+        call,
+        sizes(call, "dilation"),
+        too_large(call, "dilation", (5, 1)),
+        whole_numbers(call, "groups", 0, -1),
+        bad(call, "groups", 2, ValueError, "groups 2 for 3 channels", "a divisor of 3"),
+        bad(call, "groups", 3, ValueError, ("(4, 3, 2, 3)", "groups 3"), "(F, 1, KH, KW)"),
+    )
+    add_backward(call, _module.backward, (2, 4, 4, 4), "conv2d", "conv2d")
+    call = Call(_module.forward, "conv2d", lambda lib: _in_groups(lib) | {"groups": 2}, label="groups")
+    TABLE.add(
+        call,
+        no_arrays(call, "x"),
+        no_arrays(call, "weight"),
+        bad(call, "weight", exactly(5, 2, 2, 3), ValueError, "for 5 filters", "a divisor of 5", named="groups 2"),
+        wrong_ranks(call, "weight", "(F, 2, KH, KW)", (6, 4, 2, 3), (6, 1, 2, 3), (6, 2, 2)),
+        bad(call, "x", exactly(2, 3, 5, 6), ValueError, "for 3 channels", "a divisor of 3", named="groups 2"),
+        bad(call, "x", exactly(2, 6, 5, 6), ValueError, "(6, 2, 2, 3)", "(F, 3, KH, KW)"),
+    )
+    add_backward(call, _module.backward, (2, 6, 4, 4), "conv2d", "conv2d")
 
 _pool = {"pool_kernel": 2, "pool_stride": None, "pool_padding": 0, "ceil_mode": False}
 for _function in (conv_pool.forward, conv_pool.infer):
@@ -270,7 +298,10 @@ TABLE.add(
     call := Call(
         maxpool2d.forward,
         "maxpool2d",
-        lambda lib: arrays_of(x=(2, 3, 5, 6))(lib) | {"kernel": 2, "stride": None, "padding": 0, "ceil_mode": False},
+        lambda lib: (
+            arrays_of(x=(2, 3, 5, 6))(lib)
+            | {"kernel": 2, "stride": None, "padding": 0, "ceil_mode": False, "dilation": 1}
+        ),
     ),
     no_arrays(call, "x"),
     [bad(call, "x", of_type(t), TypeError, t, "a floating or an integer type") for t in ("bool", "complex128")],
@@ -278,11 +309,16 @@ TABLE.add(
     empty_along(call, "x", 4),
     sizes(call, "kernel"),
     sizes(call, "stride", none=True),
+    sizes(call, "dilation"),
     paddings(call),
     too_large(call, "kernel", 6),
+    too_large(call, "dilation", 5),
     bad(call, "padding", 2, ValueError, "kernel (2, 2)", "less padding"),
 )
 add_backward(call, maxpool2d.backward, (2, 3, 2, 3), "maxpool2d", "maxpool2d")
+_forward = call
+call = Call(maxpool2d.argmax, "maxpool2d", lambda lib: {"cache": _forward(_forward.good(lib))[1]})
+TABLE.add(call, wrong_caches(call, "maxpool2d"))
 
 # ==== batch normalisation ====
 
@@ -357,13 +393,21 @@ call = Call(relu.forward, "relu", arrays_of(x=(2, 3)))
 TABLE.add(call, floating(call, "x"))
 add_backward(call, relu.backward, (2, 3), "relu", "relu")
 
-# ==== the loss ====
+# ==== softmax, alone ====
 
-
-def _scores(checked: bool) -> Callable[[Lib], dict[str, Any]]:
-    return lambda lib: (
-        arrays_of(logits=(2, 3))(lib) | {"labels": lib.asarray([0, 2], "int64"), "labels_checked": checked}
+for _module, _says in ((softmax, "softmax"), (log_softmax, "log_softmax")):
+    call = Call(_module.forward, _says, lambda lib: arrays_of(x=(2, 3))(lib) | {"axis": -1})
+    TABLE.add(
+        call,
+        floating(call, "x"),
+        wrong_ranks(call, "x", "(N) or (N, ...)", ()),
+        empty_along(call, "x", 2),
+        whole_numbers(call, "axis"),
+        [bad(call, "axis", v, ValueError, (f"axis {v}", "(2, 3)"), "-2 to 1") for v in (2, -3, 10**9)],
     )
+    add_backward(call, _module.backward, (2, 3), _says, _says)
+
+# ==== the losses ====
 
 
 def labels_of(*values: int) -> made:
@@ -400,31 +444,77 @@ def labels_out_of_range(call: Call, says: str = "") -> list[Row]:
     ]
 
 
-for _checked in (False, True):
-    call = Call(
-        softmax_cross_entropy.forward, "softmax_cross_entropy", _scores(_checked), label="checked" if _checked else ""
-    )
+def wrong_scores(call: Call, scores: str) -> list[Row]:
+    """Rows for the scores of two images and three classes."""
+    return [
+        *wrong_library(call, scores),
+        *wrong_types(call, scores),
+        *wrong_ranks(call, scores, "(N, K) or (N, K, ...)", (), (3,)),
+        *empty_along(call, scores, 2),
+        bad(call, scores, exactly(1, 3), ValueError, "(2,)", "(1,)", named="labels"),
+        bad(call, scores, exactly(2, 3, 1), ValueError, "(2,)", "(2, 1)", named="labels"),
+    ]
+
+
+NO_REDUCTIONS: tuple[Any, ...] = ("MEAN", "average", "", None, 1, ["mean"])
+
+
+def loss(module: ModuleType, says: str, scores: str, *, checked: bool, reduction: str) -> None:
+    """Add a loss of two images and three classes, forward and backward.
+
+    Args:
+        module: the operation.
+        says: its name.
+        scores: what its first argument is called.
+        checked: whether labels have been checked already.
+        reduction: what becomes of the losses.
+    """
+
+    def good(lib: Lib) -> dict[str, Any]:
+        options = {"ignore_index": -100, "reduction": reduction, "labels_checked": checked}
+        return arrays_of(**{scores: (2, 3), "weight": (3,)})(lib) | {"labels": lib.asarray([0, 2], "int64")} | options
+
+    call = Call(module.forward, says, good, label="checked" if checked else reduction)
     TABLE.add(
         call,
-        no_arrays(call, "logits"),
-        wrong_library(call, "logits"),
-        wrong_types(call, "logits"),
-        numpy_types(call, "logits"),
-        wrong_ranks(call, "logits", "(N, K)", (), (3,), (2, 3, 1)),
-        empty_along(call, "logits", 2),
-        bad(call, "logits", exactly(1, 3), ValueError, "(2,)", "(1,)", named="labels"),
+        no_arrays(call, scores),
+        wrong_scores(call, scores),
+        numpy_types(call, scores),
+        bad(call, scores, of_type("float64"), TypeError, "float64", "all float32"),
         wrong_labels(call),
-        [] if _checked else labels_out_of_range(call),
+        [] if checked else labels_out_of_range(call),
+        [row for row in no_arrays(call, "weight") if row.came != "None"],
+        wrong_library(call, "weight"),
+        wrong_types(call, "weight"),
+        bad(call, "weight", of_type("float64"), TypeError, "float64", "all float32"),
+        wrong_gradients(call, (3,), argument="weight"),
+        whole_numbers(call, "ignore_index", may_be_none=True),
+        [bad(call, "reduction", v, ValueError, repr(v), "'mean', 'sum' or 'none'") for v in NO_REDUCTIONS],
     )
-    _back = backward(call, softmax_cross_entropy.backward, "softmax_cross_entropy", "dloss")
+    call = backward(call, module.backward, says, "dloss")
+    shape = (2,) if reduction == "none" else ()
+    plain: tuple[Any, ...] = ("1", None, [1.0], 1j)
     TABLE.add(
-        _back,
+        call,
+        wrong_library(call, "dloss"),
         [
-            bad(_back, "dloss", v, TypeError, type(v).__name__.removesuffix("Type"), "an array")
-            for v in ("1", None, [1.0], 1j)
+            bad(call, "dloss", exactly(*s), ValueError, f"{s}", f"{shape}")
+            for s in [(), (1,), (2,), (2, 3)]
+            if s != shape
         ],
-        [bad(_back, "dloss", exactly(*s), ValueError, f"{s}", "()") for s in [(1,), (2,), (2, 3)]],
-        wrong_library(_back, "dloss"),
-        bad(_back, "cache", None, TypeError, "None", "forward returned"),
-        bad(_back, "cache", (1, 2), TypeError, "tuple", "forward returned"),
+        [bad(call, "dloss", of_type(t), TypeError, t, "float32") for t in ("int64", "bool")],
+        bad(call, "dloss", of_type("float64"), TypeError, "float64", "float32") if reduction == "none" else [],
+        [bad(call, "dloss", v, ValueError, repr(v), "(2,)") for v in (1.0, *plain)]
+        if reduction == "none"
+        else [bad(call, "dloss", v, TypeError, type(v).__name__.removesuffix("Type"), "an array") for v in plain],
+        wrong_caches(call, says),
     )
+
+
+for _module, _says, _scores in (
+    (softmax_cross_entropy, "softmax_cross_entropy", "logits"),
+    (nll_loss, "nll_loss", "log_probabilities"),
+):
+    loss(_module, _says, _scores, checked=True, reduction="mean")
+    for _reduction in ("mean", "sum", "none"):
+        loss(_module, _says, _scores, checked=False, reduction=_reduction)

@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tests.bad_input.functional import KERNELS, PADDINGS, labels_out_of_range, wrong_labels
+from tests.bad_input.functional import (
+    KERNELS,
+    NO_REDUCTIONS,
+    PADDINGS,
+    labels_of,
+    labels_out_of_range,
+    wrong_labels,
+    wrong_scores,
+)
 from tests.bad_input.table import (
+    INF,
     NAN,
     Call,
     Row,
@@ -37,9 +46,12 @@ from xlenet import (
     Layer,
     LeNet5,
     Linear,
+    LogSoftmax,
     MaxPool2D,
+    NLLLoss,
     ReLU,
     Sequential,
+    Softmax,
     SoftmaxCrossEntropy,
     init,
 )
@@ -75,8 +87,8 @@ def generators(call: Call) -> list[Row]:
     ]
 
 
-call = made_of("Conv2D", Conv2D, in_channels=2, out_channels=3, kernel=2, stride=1, padding=0, bias=True,
-               requires_grad=True, lowering="rows", rng=0, dtype="float32")  # fmt: skip
+call = made_of("Conv2D", Conv2D, in_channels=2, out_channels=3, kernel=2, stride=1, padding=0, dilation=1, groups=1,
+               bias=True, requires_grad=True, lowering="rows", rng=0, dtype="float32")  # fmt: skip
 TABLE.add(
     call,
     whole_numbers(call, "in_channels", 0, -1),
@@ -84,6 +96,11 @@ TABLE.add(
     sizes(call, "kernel"),
     sizes(call, "stride"),
     [bad(call, "padding", value, error, (), wanted) for value, error, wanted in PADDINGS],
+    sizes(call, "dilation"),
+    bad(call, "dilation", None, TypeError, "None", "whole number"),
+    whole_numbers(call, "groups", 0, -1),
+    bad(call, "groups", 3, ValueError, "for 2 channels", "a divisor of 2"),
+    bad(call, "groups", 2, ValueError, "for 3 filters", "a divisor of 3"),
     switches(call, "bias", "requires_grad"),
     [bad(call, "lowering", v, ValueError, repr(v), "'img2col' or 'rows'") for v in ("row", None, 1, ["rows"])],
     generators(call),
@@ -107,14 +124,31 @@ TABLE.add(
     switches(call, "requires_grad"),
     dtypes(call),
 )
-call = made_of("MaxPool2D", MaxPool2D, kernel=2, stride=None, padding=0, ceil_mode=False)
+call = made_of("MaxPool2D", MaxPool2D, kernel=2, stride=None, padding=0, ceil_mode=False, dilation=1)
 TABLE.add(
     call,
     sizes(call, "kernel"),
     sizes(call, "stride"),
     [bad(call, "padding", value, error, (), wanted) for value, error, wanted in PADDINGS],
     switches(call, "ceil_mode"),
+    sizes(call, "dilation"),
+    bad(call, "dilation", None, TypeError, "None", "whole number"),
 )
+for _kind in (Softmax, LogSoftmax):
+    call = made_of(_kind.__name__, _kind, axis=-1)
+    TABLE.add(call, whole_numbers(call, "axis"))
+NO_WEIGHTS: tuple[Any, ...] = (
+    2.0, "12", b"12", [], [1.0, -0.5], [NAN], [INF], [10**400], ["1", "2"], [True, False], [1j], [None], [[1.0]],
+    {0: 1.0, 1: 2.0}, {1.0, 2.0}, np.array(2.0), np.ones((2, 2)), np.array([True]), np.array(["1"]),
+)  # fmt: skip
+for _kind in (SoftmaxCrossEntropy, NLLLoss):
+    call = made_of(_kind.__name__, _kind, weight=[1.0, 2.0], ignore_index=-1, reduction="mean")
+    TABLE.add(
+        call,
+        [bad(call, "weight", v, ValueError, repr(v), "a number from 0 up for each class") for v in NO_WEIGHTS],
+        whole_numbers(call, "ignore_index", may_be_none=True),
+        [bad(call, "reduction", v, ValueError, repr(v), "'mean', 'sum' or 'none'") for v in NO_REDUCTIONS],
+    )
 call = made_of("LeNet5", LeNet5, image_size=28, relu_after_conv3=False, channels=1, classes=2, bn_decay=0.9,
                lowering="rows", rng=0, dtype="float32")  # fmt: skip
 TABLE.add(
@@ -302,6 +336,26 @@ layer(
     inside="linear",
 )
 layer("ReLU", ReLU, (2, 3), (2, 3), lambda call: wrong_types(call, "x", says="relu"), inside="relu", has_arrays=False)
+for _kind, _says in ((Softmax, "softmax"), (LogSoftmax, "log_softmax")):
+    layer(
+        _kind.__name__,
+        _kind,
+        (2, 3),
+        (2, 3),
+        lambda call, says=_says: [
+            *wrong_types(call, "x", says=says),
+            *wrong_ranks(call, "x", "(N) or (N, ...)", (), says=says),
+            *empty_along(call, "x", 2, says=says),
+        ],
+        inside=_says,
+        has_arrays=False,
+    )
+    call = Call(Layer.forward, _says, built(lambda kind=_kind: kind(axis=2), (2, 3, 4)), label=f"{_says} of axis 2")
+    TABLE.add(
+        call,
+        no_arrays(call, "x", says=_kind.__name__),
+        bad(call, "x", exactly(2, 3), ValueError, "axis 2 for x of shape (2, 3)", "-2 to 1"),
+    )
 layer(
     "Flatten",
     Flatten,
@@ -416,35 +470,57 @@ TABLE.add(
     call, [bad(call, "value", v, TypeError, repr(v), "True or False", named="requires_grad") for v in ("no", None, 2)]
 )
 
-# ==== the loss ====
+# ==== the losses ====
 
 
-def _loss(lib: Lib) -> dict[str, Any]:
-    loss = SoftmaxCrossEntropy()
-    logits = lib.asarray([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]], "float32")
-    loss.forward(logits, lib.asarray([1, 1], "int64"))
-    return {"self": loss, "logits": logits, "labels": lib.asarray([0, 2], "int64")}
+def _loss(kind: type[Any], scores: str, **options: Any) -> Callable[[Lib], dict[str, Any]]:
+    """A loss that remembers another batch, and the next batch."""
+
+    def good(lib: Lib) -> dict[str, Any]:
+        loss = kind(**options)
+        x = lib.asarray([[-1.0, -2.0, -3.0], [0.0, -1.0, 0.0]], "float32")
+        loss.forward(x, lib.asarray([1, 1], "int64"))
+        return {"self": loss, scores: x, "labels": lib.asarray([0, 2], "int64")}
+
+    return good
 
 
-for _function in (SoftmaxCrossEntropy.forward, SoftmaxCrossEntropy.__call__):
-    call = Call(_function, "softmax_cross_entropy", _loss)
+for _kind, _says, _scores in (
+    (SoftmaxCrossEntropy, "softmax_cross_entropy", "logits"),
+    (NLLLoss, "nll_loss", "log_probabilities"),
+):
+    for _function in (_kind.forward, _kind.__call__):
+        call = Call(_function, _says, _loss(_kind, _scores))
+        TABLE.add(
+            call,
+            no_arrays(call, _scores, says=_kind.__name__),
+            wrong_scores(call, _scores),
+            wrong_labels(call),
+            labels_out_of_range(call),
+        )
+    call = Call(_kind.forward, _says, _loss(_kind, _scores, weight=[1.0, 2.0, 3.0], ignore_index=-1), label="options")
     TABLE.add(
         call,
-        no_arrays(call, "logits", says="SoftmaxCrossEntropy"),
-        wrong_library(call, "logits"),
-        wrong_types(call, "logits"),
-        wrong_ranks(call, "logits", "(N, K)", (), (3,), (2, 3, 1)),
-        empty_along(call, "logits", 2),
-        wrong_labels(call),
-        labels_out_of_range(call),
+        no_arrays(call, _scores, says=_kind.__name__),
+        no_arrays(call, "labels"),
+        bad(call, _scores, exactly(2, 4), ValueError, "(3,)", "(4,)", named="weight"),
+        bad(call, "labels", labels_of(-2, -1), ValueError, "from -2 to -2", "0 to 2 or ignore_index -1"),
     )
-call = Call(
-    SoftmaxCrossEntropy.backward,
-    "softmax_cross_entropy",
-    lambda lib: {"self": _loss(lib)["self"], "dloss": 1.0},
-)
-TABLE.add(
-    call,
-    [bad(call, "dloss", v, TypeError, (), "an array") for v in ("1", None, [1.0], 1j)],
-    bad(call, "dloss", made("(2,)", lambda lib, good: lib.asarray([1.0, 1.0], "float32")), ValueError, "(2,)", "()"),
-)
+    for _reduction in ("mean", "none"):
+        _good = _loss(_kind, _scores, reduction=_reduction)
+        call = Call(
+            _kind.backward,
+            _says,
+            lambda lib, good=_good, shape=(2,) if _reduction == "none" else (): (
+                {"self": good(lib)["self"], "dloss": lib.asarray(np.ones(shape), "float32")}
+            ),
+            label=_reduction,
+        )
+        shape = (2,) if _reduction == "none" else ()
+        error, wanted = (ValueError, "(2,)") if shape else (TypeError, "an array")
+        TABLE.add(
+            call,
+            [bad(call, "dloss", v, error, (), wanted) for v in ("1", None, [1.0], 1j)],
+            [bad(call, "dloss", exactly(*s), ValueError, f"{s}", f"{shape}") for s in [(1,), (2, 1), (3,)]],
+            wrong_library(call, "dloss"),
+        )

@@ -100,8 +100,11 @@ for _kind, _options in KINDS.items():
         whole_numbers(call, "steps", -1),
         [bad(call, "state", v, TypeError, repr(v), "a mapping") for v in (None, 3, "velocity", [1.0])],
         bad(call, "state", {}, ValueError, "slots {}", _slot, named=""),
-        bad(call, "state", _with("too long", np.zeros(9)), ValueError, "(9,)", "(8,)", named=_slot),
-        bad(call, "state", _with("broadcastable", np.zeros(1)), ValueError, "(1,)", "(8,)", named=_slot),
+        [
+            bad(call, "state", _with(came, np.zeros(size)), ValueError, f"({size}, 'float64')", "(8, 'float32')",
+                named=_slot)
+            for came, size in [("too long", 9), ("broadcastable", 1), ("of another type", 8)]
+        ],
         bad(call, "state", _with("a list", [0.0] * 8), TypeError, "builtins.list", "an array", named=_slot),
         bad(call, "state", _with("complex", np.zeros(8, complex)), TypeError, "complex128", "real", named=_slot),
         bad(call, "state", _with("text", np.array(["a"] * 8)), TypeError, "<U1", "real", named=_slot),

@@ -11,7 +11,7 @@ from typing import Any
 import xlenet
 from tests.bad_input.table import path_of
 from tests.bad_input.test_bad_input import CALLS, ROWS
-from xlenet import data, plotting
+from xlenet import data, plotting, testing
 
 PACKAGES = ("functional", "layers")
 MODULES = ("losses", "optim", "models", "schedules", "training", "metrics", "checkpoint", "snapshots", "init")
@@ -20,6 +20,12 @@ MODULES = ("losses", "optim", "models", "schedules", "training", "metrics", "che
 EXEMPT = {
     "functional.conv2d.convolve": "part of forward: its arguments have been checked",
     "functional.conv2d.check_forward": "is itself the check of forward",
+    "functional.conv2d.check_groups": "is itself a check",
+    "functional.targets.check_number": "is itself a check",
+    "functional.targets.check_reduction": "is itself a check",
+    "functional.targets.find_targets": "part of the losses' forward; its rows are theirs",
+    "functional.targets.reduced": "part of the losses' forward",
+    "functional.targets.spread": "part of the losses' backward; its rows are theirs",
     "functional.batchnorm.check_training": "is itself the check of forward_training",
     "functional.batchnorm.as_rows": "part of forward",
     "functional.maxpool2d.windows_of": "part of forward",
@@ -50,6 +56,10 @@ EXEMPT = {
     "layers.blocks.Block.joins": "called by Sequential",
     "layers.blocks.Block.leaves": "names that only appear in other names",
     "layers.blocks.ConvPool.joins": "called by Sequential",
+    "losses.Loss": "a protocol: says what train_step asks of a loss",
+    "losses.Loss.forward": "the same",
+    "losses.Loss.backward": "the same",
+    "training.check_finite": "part of fit, between two epochs",
     "optim.Optimizer": "made as SGD, Adam or AdamW",
     "optim.Optimizer.scalars": "called by step, which checks, and by the loop",
     "optim.Adam.scalars": "the same",
@@ -61,6 +71,7 @@ EXEMPT = {
     "init.ones": "called by layers, which check",
     "checkpoint.save_arrays": "part of save_model and save_snapshot, which check",
     "checkpoint.load_arrays": "part of load_model and load_snapshot",
+    "checkpoint.read_arrays": "part of load_arrays, which opens the file",
     "snapshots.Snapshots": "belongs to a run's folder: the command line checks its numbers",
     "snapshots.Snapshots.save": "save_snapshot checks",
     "snapshots.Snapshots.forget_after": "belongs to a run's folder",
@@ -76,7 +87,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
             importlib.import_module(m.name) for m in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}.")
         ]
     found = [value for module in modules for value in vars(module).values() if owner_of(value) == module.__name__]
-    for holder in (xlenet, data, plotting):
+    for holder in (xlenet, data, plotting, testing):
         found += [getattr(holder, name) for name in holder.__all__]
     for value in found:
         if inspect.ismodule(value) or not callable(value) or value.__name__.startswith("_") or is_record(value):
@@ -129,6 +140,6 @@ def test_every_argument_of_an_array_is_tried_with_what_is_none() -> None:
     """Each argument that is an array has a row with no array at all."""
     tried = {(row.call.path, row.argument) for row in ROWS if row.came in ("a list", "None", "[1.0]")}
     for call in CALLS:
-        for name in ("x", "dy", "weight", "labels", "logits", "which", "columns", "like"):
+        for name in ("x", "dy", "weight", "labels", "logits", "log_probabilities", "which", "columns", "like"):
             if call.arrays and name in inspect.signature(call.function).parameters:
                 assert (call.path, name) in tried, f"{call}: no row for what is no array in place of {name}"

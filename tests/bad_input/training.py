@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from xlenet import (
     Flatten,
     LeNet5,
     Linear,
+    NLLLoss,
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
@@ -109,7 +111,13 @@ call = Call(training.train_step, "train_step", _step)
 TABLE.add(
     call,
     parties(call),
-    [bad(call, "loss", v, TypeError, (), "a SoftmaxCrossEntropy") for v in (None, 3, SoftmaxCrossEntropy)],
+    [bad(call, "loss", v, TypeError, repr(v), "a loss") for v in (None, 3, "nll", SoftmaxCrossEntropy, NLLLoss)],
+    [bad(call, "loss", v, TypeError, "namespace", "a loss") for v in (SimpleNamespace(forward=abs), SimpleNamespace(
+        forward=abs, backward=1.0))],
+    bad(call, "loss", SoftmaxCrossEntropy(reduction="none"), ValueError, "dloss 1.0", "(2,)", named="",
+        says="softmax_cross_entropy", came="a loss for each image"),
+    bad(call, "loss", SoftmaxCrossEntropy(weight=[1.0, 2.0]), ValueError, "weight of shape (2,)", "(3,)", named="",
+        says="softmax_cross_entropy", came="weights for two classes"),
     no_arrays(call, "x", says="Sequential"),
     [bad(call, "x", of_type(t), TypeError, t, "float32", says="batchnorm") for t in ("float64", "int64", "bool")],
     bad(call, "x", exactly(2, 3, 4, 4), ValueError, "weight of shape (2,)", "(3,)", named="", says="batchnorm"),
@@ -130,6 +138,7 @@ def _fit(lib: Lib) -> dict[str, Any]:
     return _party(lib) | {
         "train": train,
         "test": images(3, 2, 4, 4, normalization=train.normalization),
+        "validation": images(3, 2, 4, 4, normalization=train.normalization),
         "epochs": 1,
         "batch_size": 4,
         "lr": 0.1,
@@ -187,6 +196,7 @@ TABLE.add(
     ),
     wrong_images(call, "train"),
     wrong_images(call, "test", none=True),
+    wrong_images(call, "validation", none=True),
     whole_numbers(call, "epochs", 0, -1),
     whole_numbers(call, "batch_size", 0, -1),
     bad(call, "batch_size", 8, ValueError, ("8", "7 images"), "no more than those"),
@@ -219,6 +229,11 @@ TABLE.add(
     whole_numbers(call, "batch_size", 0, -1),
 )
 
+
+_EPOCH = training.Epoch(1, 0.1, 0.1, 0.9, 0.1, 0.9, 1.0, 1.0, 0.2, 0.98)
+call = Call(training.best_epoch, "best_epoch", lambda lib: {"history": [_EPOCH]}, arrays=False)
+_histories = (None, 3, "epochs", _EPOCH, [_EPOCH, None], [_EPOCH.record()], {1: _EPOCH}, iter([_EPOCH]))
+TABLE.add(call, [bad(call, "history", v, TypeError, (), "a list of Epochs") for v in _histories])
 
 # ==== figures ====
 
@@ -291,11 +306,16 @@ TABLE.add(
 
 def _loading(lib: Lib) -> dict[str, Any]:
     checkpoint.save_model(**_saving(lib))
-    return {"path": FOLDER / "model.safetensors"}
+    return {"path": FOLDER / "model.safetensors", "max_bytes": 10**6}
 
 
 call = Call(checkpoint.load_model, "load_model", _loading, arrays=False)
-TABLE.add(call, paths(call))
+TABLE.add(
+    call,
+    paths(call),
+    whole_numbers(call, "max_bytes", -1),
+    bad(call, "max_bytes", 10, DataError, "more than 10 bytes", "at most that", named=""),
+)
 
 
 def _snapshot(lib: Lib) -> dict[str, Any]:
@@ -339,24 +359,26 @@ def _of_adam(lib: Lib, good: Any) -> Any:
 call = Call(snapshots.restore, "snapshot", _restoring)
 TABLE.add(
     call,
+    [bad(call, "snapshot", v, TypeError, (), "a Snapshot", says="restore") for v in (None, 3, "last", {}, (1, 0))],
+    [bad(call, "model", v, TypeError, (), "a Layer", says="restore") for v in (None, 3, Linear)],
+    [bad(call, "optimizer", v, TypeError, (), "an optimiser", says="restore") for v in (None, 3, SGD)],
+    bad(call, "model", Linear(2, 2), DataError, "'bias' of the model", "float32 (2,)", named="", came="another model"),
     bad(
         call,
         "snapshot",
         made("of another optimiser", _of_adam),
         DataError,
-        "slots",
-        "velocity",
+        "'mean' of the optimizer",
+        "nothing",
         named="",
-        says="snapshot: SGD",
     ),
     bad(
         call,
         "snapshot",
         made("of another model", lambda lib, good: good._replace(model={"weight": np.zeros(2)})),
         DataError,
-        "names",
-        "conv.weight",
+        "'bn.bias' of the model",
+        "float32 (2,)",
         named="",
-        says="snapshot: load_state_dict",
     ),
 )

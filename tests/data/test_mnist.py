@@ -293,7 +293,6 @@ def test_without_a_list_the_mirrors_of_the_data_set_are_asked(tmp_path, mirror):
         (["ftp://host/"], "'ftp://host/', which is no address of http or https"),
         (["file:///folder"], "'file:///folder', which is no address"),
         (["https://a/", "folder"], "'folder', which is no address"),
-        ("https://a/", "'h', which is no address"),
         (["https://a/", "http://a/"], "'http://a/', which is plain http to another machine"),
         (["http://192.168.0.1/"], "'http://192.168.0.1/', which is plain http to another machine"),
         (["https://me:secret@a/"], "'https://a/', which has a user name in it"),
@@ -303,6 +302,11 @@ def test_mirrors_are_https_or_on_this_machine(tmp_path, mirrors, named):
     pattern = rf"^load small: got the mirror {re.escape(named)}.*; expected a list of https addresses"
     with pytest.raises(ValueError, match=pattern):
         load(tmp_path, mirrors)
+
+
+def test_a_lone_address_is_no_list_of_them(tmp_path):
+    with pytest.raises(TypeError, match=r"^load_mnist: got mirrors 'https://a/'; expected a list of texts; "):
+        load(tmp_path, "https://a/")
 
 
 # ==== without a network ====

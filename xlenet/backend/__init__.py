@@ -11,6 +11,7 @@ from .debug import all_finite, debugging
 from .libraries import Array, Namespace, kind_of, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
+    as_finite,
     batch_first,
     batch_last,
     copy,
@@ -21,7 +22,6 @@ from .memory import (
     place,
     put,
     read,
-    read_numbers,
     to_device,
     to_host,
     zeros,
@@ -36,6 +36,7 @@ __all__ = [
     "all_finite",
     "arange",
     "as_backend",
+    "as_finite",
     "batch_first",
     "batch_last",
     "copy",
@@ -54,7 +55,6 @@ __all__ = [
     "place",
     "put",
     "read",
-    "read_numbers",
     "resolve_backend",
     "swappable",
     "swappables",

@@ -138,23 +138,19 @@ def read(x: Any) -> Any:
     return to_host(x)
 
 
-def read_numbers(operation: str, name: str, x: Any, dtype: str) -> Any:
-    """Return what `read` returns, as finite numbers of the type `dtype`.
+def as_finite(operation: str, name: str, host: Any, dtype: str) -> Any:
+    """Return real numbers on the host as finite ones of the type `dtype`.
 
     Raises:
-        TypeError: `x` is no array, or not of real numbers: truth values and texts are not cast.
-        ValueError: a number in it is not finite, or too large for `dtype`.
+        ValueError: a number is not finite, or too large for `dtype`.
 
     Example:
         >>> import numpy as np
-        >>> read_numbers("load", "x", np.arange(2), "float32")
+        >>> as_finite("load", "x", np.arange(2), "float32")
         array([0., 1.], dtype=float32)
     """
-    array = read(x)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{operation}: got {name} of type {array.dtype}; expected real numbers; convert it")
     with np.errstate(over="ignore"):
-        converted = array.astype(dtype)
+        converted = host.astype(dtype)
     if not np.isfinite(converted).all():
         raise ValueError(
             f"{operation}: got {name} with numbers that are not finite as {dtype}; expected finite ones; load what was "

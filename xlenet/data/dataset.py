@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import Array
+from ..checks import integer
 
 _SPLIT_SEED = (0, 2)  # a stream of its own: the order of the epochs has the first one
 
@@ -59,10 +60,17 @@ def hold_out(count: int, held: int) -> tuple[Array, Array]:
     Returns:
         The positions of those that stay and of those held out, each in rising order, int64.
 
+    Raises:
+        TypeError: an argument is no whole number.
+        ValueError: there are not so many images, or none would stay.
+
     Example:
         >>> stay, out = hold_out(10, 3)
         >>> len(stay), len(out), sorted([*stay.tolist(), *out.tolist()]) == list(range(10))
         (7, 3, True)
     """
+    count, held = integer("hold_out", "count", count, 1), integer("hold_out", "held", held, 0)
+    if held >= count:
+        raise ValueError(f"hold_out: got held {held} of {count} images; expected fewer; some must stay to learn from")
     order = np.random.default_rng(_SPLIT_SEED).permutation(count)
     return np.sort(order[held:]), np.sort(order[:held])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, into
-from ..checks import check_axes, check_axis, check_floating, check_gradient
+from ..checks import check_axes, check_axis, check_cache, check_floating, check_gradient
 from ..workspace import Workspace, new_batch_last
 
 
@@ -71,6 +71,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
         >>> backward(np.array([[1.0, 0.0]]), cache)
         array([[ 0.5, -0.5]])
     """
+    check_cache("log_softmax", cache, Cache)
     y, axis = cache
     xp = check_gradient("log_softmax", dy, y.shape, y)
     dx = into(new_batch_last(dy.shape, like=dy, work=work), xp.exp, y)

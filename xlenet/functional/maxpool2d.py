@@ -156,6 +156,7 @@ def argmax(cache: Cache) -> Array:
         >>> argmax(cache)
         array([[[[1, 3]]]])
     """
+    check_cache("maxpool2d", cache, Cache)
     x, y, windows = cache
     xp = namespace_of(x)
     h, w = windows.size

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..backend import Array, into, namespace_of
+from ..checks import check_cache
 from ..workspace import Workspace, new_batch_last
 from .targets import Samples, find_targets, reduced, spread
 
@@ -86,6 +87,7 @@ def backward(dloss: Any, cache: Cache, *, work: Workspace | None = None) -> Arra
         array([[ 0. , -0.5],
                [-0.5,  0. ]])
     """
+    check_cache("nll_loss", cache, Cache)
     hits, samples = cache
     xp = namespace_of(hits)
     portion = spread("nll_loss", dloss, samples, hits)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, into
-from ..checks import check_axes, check_axis, check_floating, check_gradient
+from ..checks import check_axes, check_axis, check_cache, check_floating, check_gradient
 from ..workspace import Workspace, new_batch_last
 
 
@@ -72,6 +72,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
         >>> backward(np.array([[1.0, 0.0]]), cache)
         array([[ 0.25, -0.25]])
     """
+    check_cache("softmax", cache, Cache)
     y, axis = cache
     xp = check_gradient("softmax", dy, y.shape, y)
     products = into(new_batch_last(dy.shape, like=dy, work=work), xp.multiply, dy, y)

@@ -116,7 +116,7 @@ def check_number(operation: str, dloss: Any, reduction: str, like: Array) -> Non
     """Check that the gradient by a single loss is a single number: anything else would broadcast, and weigh samples."""
     if not isinstance(dloss, int | float):
         check_floating(operation, dloss=dloss)
-        check_library(operation, dloss=dloss, logits=like)
+        check_library(operation, dloss=dloss, scores=like)
     if getattr(dloss, "shape", ()) != ():
         raise ValueError(
             f"{operation}: got dloss of shape {tuple(dloss.shape)}; expected (), one number; "

@@ -10,6 +10,7 @@ from ..backend import (
     Backend,
     all_finite,
     as_backend,
+    as_finite,
     copy,
     debugging,
     default_backend,
@@ -17,7 +18,6 @@ from ..backend import (
     namespace_of,
     on_device_of,
     place,
-    read_numbers,
     to_device,
     to_host,
     zeros,
@@ -84,14 +84,17 @@ class Layer:
 
     def _propose(self, x: Array, work: Workspace | None) -> Array:
         """Do what `forward` does, but for what could not be taken back if something behind it fails: see `_accept`."""
-        if type(self).forward is not Layer.forward:  # somebody has written another one, and it settles for itself
-            return self.forward(x, work=work)
-        return self._remember(x, work)
+        return self._remember(x, work) if self._goes_our_way else self.forward(x, work=work)
 
     def _accept(self) -> None:
         """Do the rest of what `forward` does."""
-        if type(self).forward is Layer.forward:
+        if self._goes_our_way:
             self._settle()
+
+    @property
+    def _goes_our_way(self) -> bool:
+        """Whether `forward` is the one above: another one, of a class or put on an object, settles for itself."""
+        return getattr(self.forward, "__func__", None) is Layer.forward
 
     def _remember(self, x: Array, work: Workspace | None) -> Array:
         with on_device(type(self).__name__, "x", x):
@@ -306,7 +309,7 @@ class Layer:
 def _ready(name: str, given: Any, mine: Array) -> Array:
     """Return `given` beside `mine`, so that nothing can go wrong any more when it is put into it."""
     host = read_real("load_state_dict", name, given)
-    numbers = read_numbers("load_state_dict", name, host, str(mine.dtype).rpartition(".")[2])
+    numbers = as_finite("load_state_dict", name, host, str(mine.dtype).rpartition(".")[2])
     check_shape("load_state_dict", name, numbers, mine.shape, "build the model with the sizes it was saved with")
     return to_device(numbers, like=mine)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, to_device, to_host
+from ..checks import check_callable, check_kind, number
 from ..init import generator
 
 STEP = 1e-5  # a central difference in float64 with this step is good to about 1e-9; a wrong gradient is off by 1e-2
@@ -62,6 +63,7 @@ def check_gradients(
 
     Raises:
         AssertionError: a gradient is wrong; the message gives the analytic and the numeric value.
+        TypeError, ValueError: an argument is of another kind.
 
     Example:
         >>> from xlenet.functional import linear
@@ -74,7 +76,10 @@ def check_gradients(
     References:
         The idea is that of autograd's ``check_vjp``, https://github.com/HIPS/autograd
     """
-    rng = generator(rng)
+    rng, rtol = generator(rng), number("check_gradients", "rtol", rtol, 0.0, above=True)
+    check_callable("check_gradients", "forward", forward)
+    check_callable("check_gradients", "backward", backward)
+    check_kind("check_gradients", "inputs", inputs, Mapping, "a mapping from names to arrays")
     y, cache = forward(*map(_placed, inputs.values()))
     u = rng.standard_normal(to_host(y).shape)
     gradients = {key: to_host(value) for key, value in backward(_placed(u), cache).items()}

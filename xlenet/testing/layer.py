@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, batch_first, library_of, on_device_of, to_device, to_host
+from ..checks import check_callable, integer, number
 from ..init import generator
 from ..layers import Layer
 from ..workspace import Workspace
@@ -57,6 +58,7 @@ def check_layer(
 
     Raises:
         AssertionError: the layer breaks a promise; the message says which.
+        TypeError, ValueError: an argument is of another kind.
 
     Example:
         >>> from xlenet import Conv2D
@@ -76,12 +78,15 @@ def check_layer(
         Traceback (most recent call last):
         AssertionError: Scale, training: got a wrong gradient of weight: analytic ...; look for a wrong sign in backward
     """
-    rng = generator(rng)
+    if not isinstance(shape, tuple | list) or not shape:
+        raise TypeError(f"check_layer: got shape {shape!r}; expected that of a batch, such as (4, 3); pass a tuple")
+    shape = tuple(integer("check_layer", "shape", size, 1) for size in shape)
+    rng, rtol = generator(rng), number("check_layer", "rtol", rtol, 0.0, above=True)
+    if draw is not None:
+        check_callable("check_layer", "draw", draw)
     draw = draw or (lambda rng, shape: rng.standard_normal(shape))
-    layer = copy.deepcopy(make) if isinstance(make, Layer) else make()
-    if not isinstance(layer, Layer):
-        raise TypeError(f"check_layer: got {make!r}; expected a Layer, or what makes one; pass its class, or a lambda")
-    shape, larger = tuple(shape), (shape[0] + 1, *shape[1:])
+    layer = _made(make)
+    larger = (shape[0] + 1, *shape[1:])
     x, other_x = (np.asarray(draw(rng, one)) for one in (shape, larger))
     settle(layer, (x, other_x), rng)
     for training in (True, False):
@@ -98,6 +103,15 @@ def check_layer(
     subject = Subject(type(layer).__name__, layer, True, x, other_x, rng)
     _check_infer(subject)
     _check_state(subject, make)
+
+
+def _made(make: Any) -> Layer:
+    made = copy.deepcopy(make) if isinstance(make, Layer) else make() if callable(make) else None
+    if not isinstance(made, Layer):
+        raise TypeError(
+            f"check_layer: got make {make!r}; expected a Layer, or what makes one; pass its class, or a lambda"
+        )
+    return made
 
 
 def _check_types(subject: Subject) -> None:
@@ -275,7 +289,7 @@ def _check_infer(subject: Subject) -> None:
 
 def _check_state(subject: Subject, make: Layer | Callable[[], Layer]) -> None:
     """Parameters and buffers are all there is to know of a layer."""
-    other = copy.deepcopy(make) if isinstance(make, Layer) else make()
+    other = _made(make)
     convert(other, "float64")
     x = subject.batch()
     wanted = Run(copied(subject.fresh().infer(x)), None, {})
