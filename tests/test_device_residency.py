@@ -113,7 +113,7 @@ def test_an_evaluation_asks_the_device_at_its_end(gpu: Lib, monkeypatch: pytest.
 
     monkeypatch.setattr(Images, "batch", watched)
     evaluate(model, images, batch_size=4)
-    assert len(seen) == 5
+    assert len(seen) == 1 + 5, "the first image of all shows whether the model takes them"
     assert len(set(seen)) == 1
     assert counters.waits - seen[0][0] == 1 + 5, "the figures, and each batch's predictions"
 

@@ -655,4 +655,4 @@ def test_epochs_are_recorded_as_ever(gpu: Lib) -> None:
         train, model = images(), network()
     history = fit(model, SGD(model), train, train, epochs=2, batch_size=BATCH, on_epoch=seen.append)
     assert history == seen
-    assert all(type(value) in (int, float) for epoch in history for value in epoch)
+    assert all(type(value) in (int, float) for epoch in history for value in epoch.record().values())

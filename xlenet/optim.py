@@ -6,13 +6,14 @@ them: a step is a few operations on long vectors, whatever the number of layers.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from .backend import (
     Array,
-    all_finite,
     copy,
     debugging,
     namespace_of,
@@ -101,8 +102,11 @@ class Optimizer:
             raise NotFiniteError(self, "parameters after a step")
 
     def is_finite(self) -> bool:
-        """Return whether all parameters, and all that the optimiser remembers, are finite. Waits for the device."""
-        return all(map(all_finite, (self.params, *self.slots.values())))
+        """Return whether all parameters and slots are finite. Waits for the device, once."""
+        with on_device_of(self.params):
+            xp = namespace_of(self.params)
+            finite = [xp.all(xp.isfinite(vector)) for vector in (self.params, *self.slots.values())]
+            return bool(functools.reduce(operator.and_, finite))
 
     def check(self) -> None:
         """Raise a RuntimeError if the model's arrays are no longer those that this optimiser was made for."""

@@ -256,8 +256,7 @@ def fit(
         except NotFiniteError as error:
             raise _located(error, model, progress) from error
         seconds = time.perf_counter() - began
-        check_finite(progress, optimizer)
-        train_loss, train_accuracy, _ = party.meter.read()
+        train_loss, train_accuracy = check_finite(progress, optimizer)
         tested = _evaluated("test", model, test, progress)
         validated = _evaluated("validation", model, validation, progress)
         history.append(
@@ -321,22 +320,27 @@ def _check_labels(operation: str, name: str, images: Images, classes: int) -> No
         )
 
 
-def check_finite(progress: Progress, optimizer: Optimizer) -> None:
+def check_finite(progress: Progress, optimizer: Optimizer) -> tuple[float, float]:
     """Say so if the loss has not been finite in a step of this epoch, or a parameter is not now: a step too far in the
     wrong direction shows in the next step's loss alone. Waits for the device.
+
+    Returns:
+        Mean loss and accuracy so far in the epoch.
 
     Raises:
         DivergedError: with the step and its learning rate.
     """
-    _check_loss(progress)
+    so_far = _check_loss(progress)
     if not optimizer.is_finite():
         raise _diverged("parameters that are not finite", progress, progress.step)
+    return so_far
 
 
-def _check_loss(progress: Progress) -> None:
-    finite = progress.meter.read()[2]
+def _check_loss(progress: Progress) -> tuple[float, float]:
+    loss, accuracy, finite = progress.meter.read()
     if finite < progress.step:
         raise _diverged("a loss that is not finite", progress, finite + 1)
+    return loss, accuracy
 
 
 def _located(error: NotFiniteError, model: Layer, progress: Progress) -> DivergedError:

@@ -220,7 +220,7 @@ def _conv(draw: st.DrawFn, lowering: str) -> Example:
 @st.composite
 def _pool(draw: st.DrawFn) -> Example:
     case, ceil_mode = draw(_geometries(pooling=True)), draw(st.booleans())
-    x, (_, _, stride, padding) = _grid(draw(_seeds), case.x_shape), case.window
+    x, stride, padding = _grid(draw(_seeds), case.x_shape), case.window.stride, case.window.padding
     traits = [*case.traits, *(["ceil_mode"] if ceil_mode else []), *_overlap(case.kernel, stride)]
 
     def make() -> Layer:
