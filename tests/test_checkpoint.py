@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,8 @@ HOSTILE = {
         {"w": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}, bytes(4)
     ),
     "an unknown type": lambda: with_header({"w": {"dtype": "F7", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+    "objects without end": lambda: with_header(b'{"a": [' + b"{}," * 40_000 + b"{}]}"),
+    "values without end": lambda: with_header(b'{"a": [' + b"[]," * 500_000 + b"[]]}"),
     "about that is no JSON": lambda: with_header({"__metadata__": {"xlenet": "{no"}}),
     "about that is a list": lambda: with_header({"__metadata__": {"xlenet": "[1, 2]"}}),
     "about that is a number": lambda: with_header({"__metadata__": {"xlenet": "7"}}),
@@ -337,3 +340,12 @@ def test_a_missing_package_is_told_with_its_cure_and_not_needed_for_loading(
     assert not path.exists()
     path.write_bytes(whole)
     assert_same(load_model(path)[0], {"weight": np.ones((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize("name", ["objects without end", "values without end"])
+def test_what_would_take_long_is_refused_soon(path: Path, name: str) -> None:
+    path.write_bytes(HOSTILE[name]())
+    began = time.process_time()
+    with pytest.raises(errors.DataError, match=r"more than [\d,]+ (objects|values)"):
+        load_model(path)
+    assert time.process_time() - began < 0.5

@@ -175,6 +175,8 @@ def integer(operation: str, name: str, value: Any, at_least: int | None = None) 
 
 def pair(operation: str, name: str, value: Any, at_least: int) -> tuple[int, int]:
     """Return an int or a (vertical, horizontal) pair as a pair."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= at_least:
+        return value  # the usual case, and it is asked some times in a step
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2:
         raise ValueError(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 from .errors import shown
 from .strictjson import parse_json
 
-# Some 100,000 arrays, or the figures of 30,000 epochs; as Python objects it may take 40 times the memory.
+# The figures of 25,000 epochs, or of some 30,000 arrays; as Python objects it may take 40 times the memory.
 MOST_HEADER_BYTES = 8 << 20
 _MOST_AXES = 64  # of a NumPy array
 _DTYPES = {

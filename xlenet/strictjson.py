@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .errors import shown
+
+# More would take longer than a second: each object is looked at by Python, each value made by it.
+_MOST_OBJECTS, _MOST_VALUES = 30_000, 400_000
 
 
 def parse_json(text: bytes, *, nan: bool = False) -> Any:
@@ -17,8 +22,8 @@ def parse_json(text: bytes, *, nan: bool = False) -> Any:
         nan: True lets NaN and infinity pass, which JSON does not have and Python writes.
 
     Raises:
-        ValueError: no JSON, a name twice in one object, half a surrogate pair, nesting without end, or a number of
-            thousands of digits (which Python itself refuses).
+        ValueError: no JSON, a name twice in one object, half a surrogate pair, nesting without end, more than 30,000
+            objects or 400,000 values, or a number of thousands of digits (which Python itself refuses).
 
     Example:
         >>> parse_json(b'{"a": [1, 2.5]}')
@@ -28,11 +33,25 @@ def parse_json(text: bytes, *, nan: bool = False) -> Any:
         ...
         ValueError: the name 'a' twice
     """
+    if sum(map(text.count, (b"[", b"{", b","))) > _MOST_VALUES:  # those in texts as well: they may be JSON in JSON
+        raise ValueError(f"more than {_MOST_VALUES:,} values")
     read_float, refuse = (None, None) if nan else (_finite, _not_finite)
     try:
-        return json.loads(text.decode(), object_pairs_hook=_object, parse_float=read_float, parse_constant=refuse)
+        return json.loads(text.decode(), object_pairs_hook=_objects(), parse_float=read_float, parse_constant=refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _objects() -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return a function that makes an object of its pairs, so many times."""
+    numbers = itertools.count(1)
+
+    def make(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if next(numbers) > _MOST_OBJECTS:
+            raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
+        return _object(pairs)
+
+    return make
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

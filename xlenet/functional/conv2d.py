@@ -107,8 +107,9 @@ def check_forward(
 ) -> tuple[Any, Windows]:
     """Return the arrays' library and where the windows lie, having checked forward's arguments."""
     xp = check_arrays("conv2d", "(N, C, H, W)", x, weight=weight, bias=bias)
-    groups = integer("conv2d", "groups", groups, 1)
-    check_groups("conv2d", groups, x.shape[1], "channels")
+    if type(groups) is not int or groups != 1:
+        groups = integer("conv2d", "groups", groups, 1)
+        check_groups("conv2d", groups, x.shape[1], "channels")
     if weight.ndim != 4 or weight.shape[1] * groups != x.shape[1] or 0 in weight.shape:
         shared = "" if groups == 1 else f" and groups {groups}"
         raise ValueError(
