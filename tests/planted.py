@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     began = time.perf_counter()
     with copies(options.jobs) as free, ThreadPoolExecutor(options.jobs) as pool:
-        if not all(pool.map(lambda tests: _pass(tests, free), dict.fromkeys(fault.tests for fault in faults))):
+        if not all(pool.map(lambda tests: _pass(tests, free), _each_once(faults))):
             return 1
         missed = _unnoticed(faults, [fault.tests for fault in faults], free, pool)
         if missed and not _pass(ALL_TESTS, free):
@@ -117,6 +117,15 @@ def _python(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _pytest(copy: Path, tests: str) -> subprocess.CompletedProcess[str]:
     return _python(copy, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *shlex.split(tests))
+
+
+def _each_once(faults: Sequence[Fault]) -> list[str]:
+    """Return all tests that are to notice `faults`, each file once where there is nothing but files."""
+    return list(
+        dict.fromkeys(
+            part for fault in faults for part in ([fault.tests] if "-k" in fault.tests else fault.tests.split())
+        )
+    )
 
 
 def _pass(tests: str, free: queue.Queue[Path]) -> bool:

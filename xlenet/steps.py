@@ -13,7 +13,7 @@ from .backend import Array, debugging, namespace_of, swappable, synchronize, to_
 from .backend.graph import Graph, can_capture, capture, warn
 from .data import Images
 from .layers import Layer, Sequential
-from .losses import SoftmaxCrossEntropy
+from .losses import NLLLoss, SoftmaxCrossEntropy
 from .meter import Meter, tally
 from .optim import Optimizer
 from .workspace import Workspace
@@ -97,7 +97,13 @@ def _is_capturable(kind: type) -> bool:
 
 
 def backpropagate(
-    model: Layer, loss: SoftmaxCrossEntropy, x: Array, labels: Array, work: Workspace | None, *, labels_checked: bool
+    model: Layer,
+    loss: SoftmaxCrossEntropy | NLLLoss,
+    x: Array,
+    labels: Array,
+    work: Workspace | None,
+    *,
+    labels_checked: bool,
 ) -> tuple[Array, Array]:
     """Go forward and backward; return the loss and the logits."""
     logits = model._propose(x, work)

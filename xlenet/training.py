@@ -14,7 +14,7 @@ from .checks import check_callable, check_kind, integer, number
 from .data import Images
 from .errors import DivergedError, NotFiniteError
 from .layers import Layer
-from .losses import SoftmaxCrossEntropy
+from .losses import NLLLoss, SoftmaxCrossEntropy
 from .meter import Meter
 from .optim import Optimizer
 from .schedules import one_cycle
@@ -104,7 +104,7 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch | None:
 
 def train_step(
     model: Layer,
-    loss: SoftmaxCrossEntropy,
+    loss: SoftmaxCrossEntropy | NLLLoss,
     optimizer: Optimizer,
     x: Array,
     labels: Array,
@@ -141,7 +141,7 @@ def train_step(
         True
     """
     _check_party("train_step", model, optimizer)
-    check_kind("train_step", "loss", loss, SoftmaxCrossEntropy, "a SoftmaxCrossEntropy")
+    check_kind("train_step", "loss", loss, (SoftmaxCrossEntropy, NLLLoss), "a SoftmaxCrossEntropy or an NLLLoss")
     lr = number("train_step", "lr", lr, 0.0)
     optimizer.check()
     value, logits = backpropagate(model, loss, x, labels, work, labels_checked=labels_checked)

@@ -277,7 +277,7 @@ def test_weights_of_another_type_are_refused(lib: Lib, loss: ModuleType, dtype: 
 
 @each_loss
 def test_weights_of_another_library_are_refused(numpy_lib: Lib, device_lib: Lib, loss: ModuleType) -> None:
-    with pytest.raises(TypeError, match=r"got arrays of [^;]*; expected one library; .*to_device"):
+    with pytest.raises(TypeError, match=r"got \w+ of \w+ and weight of numpy; expected one library; .*to_device"):
         loss.forward(
             device_lib.asarray(np.zeros((2, 3))), device_lib.asarray([0, 1]), weight=numpy_lib.asarray(np.ones(3))
         )
@@ -285,7 +285,7 @@ def test_weights_of_another_library_are_refused(numpy_lib: Lib, device_lib: Lib,
 
 @each_loss
 def test_weights_that_are_a_list_are_refused(lib: Lib, loss: ModuleType) -> None:
-    with pytest.raises(TypeError, match=r"got a builtins\.list; expected an array"):
+    with pytest.raises(TypeError, match=r"got weight, a builtins\.list; expected an array"):
         loss.forward(lib.asarray(np.zeros((2, 3))), lib.asarray([0, 1]), weight=[1.0, 1.0, 1.0])
 
 
@@ -363,7 +363,7 @@ def test_a_dloss_of_another_type_or_library_is_refused(numpy_lib: Lib, device_li
     )
     with pytest.raises(TypeError, match=message(name_of(loss), got="dloss", expected="float32")):
         loss.backward(device_lib.asarray([1.0, 1.0]), cache)
-    with pytest.raises(TypeError, match=r"got arrays of [^;]*; expected one library"):
+    with pytest.raises(TypeError, match=r"got dloss of numpy and x of \w+; expected one library"):
         loss.backward(numpy_lib.asarray([1.0, 1.0], "float32"), cache)
 
 
