@@ -89,7 +89,8 @@ def test_no_more_memory_is_asked_for_than_is_lent(monkeypatch: pytest.MonkeyPatc
     asked: list[Any] = []
 
     def watched(shape: tuple[int, ...], **kwargs: Any) -> Any:
-        asked.append(shape)
+        if shape != (0,):  # which only asks whether there is such a type
+            asked.append(shape)
         return empty(shape, **kwargs)
 
     monkeypatch.setattr(workspace, "empty", watched)
