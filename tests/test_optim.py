@@ -655,6 +655,21 @@ def test_steps_are_counted() -> None:
         optimizer.step(0.1)
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_single_number_that_is_not_finite_is_seen_wherever_it_is(
+    lib: Lib, kind: type[Optimizer], value: float
+) -> None:
+    with on(lib):
+        optimizer = kind(Linear(2, 2))
+    assert optimizer.is_finite()
+    for vector in (optimizer.params, *optimizer.slots.values()):
+        vector[-1] = value
+        assert not optimizer.is_finite()
+        vector[-1] = 0.0
+    assert optimizer.is_finite()
+
+
 def test_every_optimiser_is_tested_here() -> None:
     kinds = {
         name

@@ -13,8 +13,11 @@ from tests.libraries import Lib
 from tests.networks import on
 from tests.train_on_tiny_data import TRAIN, tiny_dataset
 from xlenet import SGD, Flatten, LeNet5, Linear, Sequential, runs, train
+from xlenet.backend import to_host
 from xlenet.checkpoint import load_model
 from xlenet.data import Dataset, Images, hold_out
+from xlenet.experiment import complete, make_experiment
+from xlenet.options import training_options
 from xlenet.snapshots import Snapshots, load_snapshot
 from xlenet.training import Epoch, best_epoch, evaluate, fit
 
@@ -107,6 +110,20 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XLENET_BACKEND", raising=False)
 
 
+def test_all_images_are_normalised_by_the_figures_of_those_that_are_trained_on() -> None:
+    data, options = contrary_dataset(), training_options().parse_args(["--validation", str(HELD)])
+    complete(options, data)
+    experiment = make_experiment(data, options)
+    stay, _ = hold_out(TRAIN, HELD)
+    assert experiment.train.normalization == Images(data.x_train[stay], data.y_train[stay]).normalization
+    for images in (experiment.validation, experiment.test):
+        assert images is not None
+        assert images.normalization == experiment.train.normalization
+        assert Images(to_host(images.x), to_host(images.y)).normalization != images.normalization, (
+            "else this says nothing"
+        )
+
+
 def call(*arguments: object) -> int:
     try:
         return train.main(["--batch-size", "16", "--validation", str(HELD), *map(str, arguments)])
@@ -164,6 +181,20 @@ def test_a_run_that_goes_on_has_the_same_best_model(tmp_path: Path, ends_at: str
         for name in ("best.safetensors", "model.safetensors"):
             assert (out / name).read_bytes() == (whole / name).read_bytes(), f"{out.name}/{name}"
     assert best_by_then is not None
+
+
+def test_a_later_epochs_best_model_is_gone_where_a_run_goes_on_from_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, there = tmp_path / "run", []
+    arguments = ("--out", out, "--epochs", 1, "--quiet", "--checkpoint-every", 1, "--keep", 1000)
+    assert call(*arguments) == 0
+    best = (out / "best.safetensors").read_bytes()
+    monkeypatch.setattr(train.Console, "step", lambda *_: there.append((out / "best.safetensors").exists()))
+    assert call("--resume", out / "snapshots" / "step-000000002.safetensors", *arguments) == 0
+    assert there
+    assert not any(there)
+    assert (out / "best.safetensors").read_bytes() == best
 
 
 @pytest.mark.parametrize("held", [TRAIN, TRAIN + 5, 0, -1])

@@ -125,6 +125,14 @@ def test_backward_can_be_repeated_with_the_right_gradient(lib: Lib, shape: tuple
         np.testing.assert_array_equal(gradient, gradients(lib, other)[name], err_msg=name)
 
 
+def test_they_move_once_in_a_step_and_as_in_forward(lib: Lib) -> None:
+    model, other = trained(lib), trained(lib)
+    other(draw(lib, RIGHT))
+    train_step(model, SoftmaxCrossEntropy(), SGD(model), draw(lib, RIGHT), lib.asarray([0, 1, 2, 0], "int64"), 0.0)
+    for name, array in model.state_dict().items():
+        lib.assert_equal(array, lib.to_numpy(other.state_dict()[name]))
+
+
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [-1, 0, 1, 2], [0, 1]])
 def test_a_step_with_wrong_labels_is_no_step(lib: Lib, labels: list[int]) -> None:
     """Labels are compared with the number of logits behind the whole network: even then nothing has moved."""
