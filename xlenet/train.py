@@ -18,7 +18,7 @@ from . import __version__
 from .backend import debugging, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
 from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line, is_out_of_memory
-from .console import Console, DownloadBar, interruptible
+from .console import Console, DownloadBar, complain, interruptible
 from .data import Dataset, load
 from .data.location import is_offline
 from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError, shown
@@ -51,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_extras()
         return _train(options)
     except XlenetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         return INTERRUPTED
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f"error: {_out_of_memory(error, options)}", file=sys.stderr)
+        complain(f"error: {_out_of_memory(error, options)}")
         return UsageError.exit_code
 
 
@@ -109,10 +109,7 @@ def _train(options: argparse.Namespace) -> int:
         if interrupted:
             done = f"{len(run.history)} of {options.epochs} epochs"
             out = shlex.quote(str(run.path))
-            print(
-                f"interrupted after {done}; the model so far is in {run.path}; --resume --out {out} goes on",
-                file=sys.stderr,
-            )
+            complain(f"interrupted after {done}; the model so far is in {run.path}; --resume --out {out} goes on")
             return interrupted
         accuracy = run.history[-1].test_accuracy
         title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
@@ -121,7 +118,7 @@ def _train(options: argparse.Namespace) -> int:
         for line in _results(run, len(experiment.test)):
             console.say(line)
     if options.expect is not None and accuracy < options.expect:
-        print(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}", file=sys.stderr)
+        complain(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}")
         return BELOW_EXPECTED
     return 0
 
@@ -291,7 +288,7 @@ def _load(options: argparse.Namespace) -> Dataset:
         if options.data is not None:
             raise
     why = "not on disk, and XLENET_OFFLINE is set" if is_offline() else "neither on disk nor reachable"
-    print(f"note: MNIST is {why}; training on generated digits instead (--data mnist insists)", file=sys.stderr)
+    complain(f"note: MNIST is {why}; training on generated digits instead (--data mnist insists)")
     return load("generated")
 
 
