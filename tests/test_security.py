@@ -17,7 +17,8 @@ MODULES = {
 # What the package needs, and nothing else: who wants more adds it here, on purpose.
 NEEDED = {
     "__future__", "argparse", "collections", "concurrent", "contextlib", "contextvars", "copy", "difflib", "errno",
-    "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging", "math", "numbers",
+    "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging",
+    "math", "numbers",
     "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
     "tempfile", "threading", "time", "types", "typing", "urllib", "warnings", "zlib",
     "numpy", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
@@ -102,7 +103,8 @@ PLANTED = [
     "json.load(file)", "from json import load", "read(path, allow_pickle=True)", "run(command, shell=True)",
     "getattr(os, 'system')(text)", "import builtins as b", "import numpy as n",
     "__builtins__['eval'](t)", "np.lib.npyio.load(p)", "from numpy.lib.npyio import load",
-    "np.lib.format.read_array(f)", "self.xp.load(p)", "namespace_of(x).load(p)", "import code", "import timeit", "types.FunctionType(c, g)",
+    "np.lib.format.read_array(f)", "self.xp.load(p)", "namespace_of(x).load(p)", "import code",
+    "import timeit", "types.FunctionType(c, g)",
     "import multiprocessing", "logging.config.dictConfig(d)", "import pkgutil", "import pydoc", "import asyncio",
     "typing.get_type_hints(f)", "import zipimport", "import _ctypes", "np.ctypeslib.load_library(n, p)",
     "import tarfile", "importlib.reload(m)", "f.__globals__['os']", "object.__subclasses__()",

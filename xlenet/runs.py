@@ -100,7 +100,8 @@ class RunFolder:
             if not _is_ours(self.path, goes_on_at is not None):
                 raise OutputError(
                     f"run folder: got {str(self.path)!r}, which holds snapshots or files of the names "
-                    f"{', '.join(_FILES)} that no run of xlenet has left; expected a new folder or an earlier run's; choose another --out"
+                    f"{', '.join(_FILES)} that no run of xlenet has left; expected a new folder or an "
+                    "earlier run's; choose another --out"
                 )
             self._check_files()
             remove_leftovers(self.path)
@@ -124,7 +125,8 @@ class RunFolder:
         for name in _FILES:
             if (self.path / name).is_dir():
                 raise OutputError(
-                    f"run folder: got {str(self.path / name)!r}, a folder; expected a file or none; choose another --out"
+                    f"run folder: got {str(self.path / name)!r}, a folder; expected a file or none; choose another "
+                    "--out"
                 )
 
     def _check_still_ours(self) -> None:

@@ -129,9 +129,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array
     except DataNotFoundError:
         raise
     except (DataError, MemoryError) as error:
-        raise DataError(
-            f"read_idx: got {str(path)!r}, which cannot be used: {str(error) or 'too little memory'}"
-        ) from error
+        why = str(error) or "too little memory"
+        raise DataError(f"read_idx: got {str(path)!r}, which cannot be used: {why}") from error
 
 
 def _read_as_claimed(file: BinaryIO, size: int, max_bytes: int) -> bytearray:
