@@ -403,7 +403,7 @@ FAULTS = [
     *_of("train.py", "tests/test_validation.py",
         ("the last model is kept as the best", "if best_epoch(history) is epoch:", "if history:"),
         ("the best model so far forgotten on going on", "best = None if snapshot is None else snapshot.best", "best = None"),
-        ("no best.safetensors before the next epoch on going on", "    save_best()\n    with interruptible()", "    with interruptible()"),
+        ("no best.safetensors before the next epoch on going on", "    save_best()\n    if snapshot", "    if snapshot"),
     ),
     *_of("runs.py", "tests/test_validation.py tests/test_train_cli.py",
         ("an older run's best model stays", '"model.safetensors", _BEST, "curves.png"', '"model.safetensors", "curves.png"'),

@@ -195,6 +195,9 @@ HOSTILE = {
         {"w": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}, bytes(4)
     ),
     "an unknown type": lambda: with_header({"w": {"dtype": "F7", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+    "a header of 9 MiB that is in the file": lambda: with_header(
+        b'{"__metadata__": {"a": "' + b"x" * (9 << 20) + b'"}}'
+    ),
     "objects without end": lambda: with_header(b'{"a": [' + b"{}," * 40_000 + b"{}]}"),
     "values without end": lambda: with_header(b'{"a": [' + b"[]," * 500_000 + b"[]]}"),
     "about that is no JSON": lambda: with_header({"__metadata__": {"xlenet": "{no"}}),

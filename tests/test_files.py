@@ -4,13 +4,17 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.data.fakes import memory_below
 from xlenet import files
+from xlenet.checkpoint import load_model
+from xlenet.data import read_idx
 from xlenet.errors import DataError, DataNotFoundError, OutputError, shown
 from xlenet.files import open_regular, read_at_most, write_bytes_atomically
+from xlenet.snapshots import load_snapshot
 
 
 def names_in(folder: Path) -> list[str]:
@@ -221,3 +225,10 @@ def test_what_a_file_says_is_shown_in_a_line_that_does_nothing(value):
 def test_what_is_short_is_shown_as_it_is():
     for value in (1.5, "lr", None, ["a", 1], {"a": True}):
         assert shown(value) == repr(value)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("read", [load_model, read_idx, load_snapshot])
+def test_what_cannot_be_a_name_is_told(path: str, read: Any) -> None:
+    with pytest.raises(DataError, match="no file can have such a name"):
+        read(path)

@@ -406,3 +406,17 @@ def test_the_real_cupys_errors_are_known(cupy_wheel: Any) -> None:
     assert "cudaErrorNoDevice" in str(error(100))
     assert not gpu.is_out_of_memory(error(700))
     assert cupy_wheel.cuda.runtime.runtimeGetVersion() // 1000 in (12, 13)
+
+
+@pytest.mark.parametrize("other", ["cupy-rocm-7-0", "cupy-cuda117", "amd-cupy"])
+def test_any_second_cupy_is_seen(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"cupy-cuda12x": "14.2.0", other: "13.0.0"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert set(gpu._installed()) == set(versions)
+    assert gpu._major(None) == 12

@@ -17,6 +17,7 @@ from tests.functional.messages import message
 from tests.libraries import Lib
 from tests.networks import on
 from xlenet import SGD, Linear, LogSoftmax, NLLLoss, Sequential, SoftmaxCrossEntropy, Workspace, losses
+from xlenet.functional import softmax_cross_entropy
 from xlenet.training import train_step
 
 each_loss = pytest.mark.parametrize("make", [SoftmaxCrossEntropy, NLLLoss])
@@ -206,3 +207,20 @@ def test_a_model_that_ends_with_log_softmax_learns_the_same(lib: Lib, rng: np.ra
         trained.append([lib.to_numpy(array) for _, array in model.named_parameters()])
     for mine, other in zip(*trained, strict=True):
         np.testing.assert_allclose(other, mine, rtol=1e-10)
+
+
+def test_a_loss_that_has_been_used_can_be_copied_and_pickled(numpy_lib: Lib) -> None:
+    """Its options go along; what belongs to a batch does not."""
+    loss = SoftmaxCrossEntropy(weight=[1.0, 2.0], ignore_index=-1)
+    value = loss(np.zeros((2, 2)), np.array([0, 1]))
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        with pytest.raises(RuntimeError, match="without a forward"):
+            other.backward()
+        assert repr(other) == repr(loss)
+        assert other(np.zeros((2, 2)), np.array([0, 1])) == value
+
+
+def test_labels_that_have_been_wrapped_round_are_refused(lib: Lib) -> None:
+    labels = lib.asarray(np.array([0, 2**64 - 1], np.uint64))
+    with pytest.raises(ValueError, match=r"got labels of uint64 up to 18446744073709551615; expected 0 to 2; "):
+        softmax_cross_entropy.forward(lib.asarray(np.zeros((2, 3))), labels, ignore_index=-1)

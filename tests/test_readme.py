@@ -45,3 +45,12 @@ def test_the_gpu_is_spoken_of_only_where_a_record_exists() -> None:
     for page in (ROOT / "README.md", ROOT / "docs" / "backends.md"):
         says_not_yet = "not yet run on a gpu" in page.read_text(encoding="utf-8").lower()
         assert says_not_yet == (not records), page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_and_commands_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = set(re.findall(r"\btests/[\w/.]+", text)) | set(re.findall(r"\bbench/[\w/]+\.py", text))
+    files |= {f"{name.replace('.', '/')}" for name in re.findall(r"python -m (tests\.\w+)", text)}
+    there = {name for name in files for end in ("", ".py") if (ROOT / f"{name.rstrip('.')}{end}").exists()}
+    assert files - there == set()

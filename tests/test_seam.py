@@ -129,7 +129,7 @@ def test_a_foreign_array_gets_the_functions_own_error(torch: Any) -> None:
         (batchnorm_relu.forward_training, (tensor, tensor)),
         (softmax_cross_entropy.forward, (tensor,)),
     ]:
-        with pytest.raises(TypeError, match=r"^\w+: got \w+, a torch\.Tensor; expected an array of NumPy or CuPy"):
+        with pytest.raises(TypeError, match=r"got \w+, a torch\.Tensor; expected an array of NumPy or CuPy"):
             function(tensor, *rest)
 
 

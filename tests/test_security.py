@@ -14,7 +14,21 @@ MODULES = {
     "pickle", "_pickle", "cPickle", "marshal", "shelve", "dbm", "copyreg", "dill", "cloudpickle", "joblib",
     "jsonpickle", "yaml", "ruamel", "subprocess", "runpy", "pty", "codeop", "ctypes", "cffi",
 }  # fmt: skip
-FUNCTIONS = {
+# What the package needs, and nothing else: who wants more adds it here, on purpose.
+NEEDED = {
+    "__future__", "argparse", "collections", "concurrent", "contextlib", "contextvars", "copy", "difflib", "errno",
+    "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging",
+    "math", "numbers",
+    "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
+    "tempfile", "threading", "time", "types", "typing", "urllib", "warnings", "zlib",
+    "numpy", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
+}  # fmt: skip
+# Ways round a name.
+ROUNDABOUT = {
+    "__builtins__", "__globals__", "__subclasses__", "reload", "FunctionType", "CodeType", "dictConfig", "fileConfig",
+    "get_type_hints", "npyio", "ctypeslib", "read_array", "create_subprocess_shell", "create_subprocess_exec",
+}  # fmt: skip
+FUNCTIONS = ROUNDABOUT | {
     "eval", "exec", "compile", "__import__", "breakpoint", "globals", "literal_eval", "import_module", "exec_module",
     "load_module", "system", "popen", "startfile", "fork", "forkpty", "posix_spawn", "posix_spawnp",
     *(f"{kind}{how}" for kind in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
@@ -38,9 +52,10 @@ def banned(tree: ast.AST) -> Iterator[str]:
     """Names of what must not be there, wherever and however it is used."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in MODULES)
+            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] not in NEEDED)
+            yield from (alias.name for alias in node.names if alias.name.startswith("numpy") and alias.asname != "np")
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            if (node.module or "").partition(".")[0] in MODULES:
+            if (node.module or "").partition(".")[0] not in NEEDED or (node.module or "").startswith("numpy."):
                 yield node.module or ""
             yield from (alias.name for alias in node.names if alias.name in FUNCTIONS | MODULES)
             yield from (alias.name for alias in node.names if node.module == "numpy" and alias.name in READERS)
@@ -51,7 +66,7 @@ def banned(tree: ast.AST) -> Iterator[str]:
             yield from _attribute(node)
         elif isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "shell"):
             yield node.arg
-        elif isinstance(node, ast.Constant) and node.value in MODULES:  # for a getattr or an import by name
+        elif isinstance(node, ast.Constant) and node.value in MODULES | (FUNCTIONS - METHODS):  # for a getattr
             yield f"{node.value!r}"
 
 
@@ -59,7 +74,7 @@ def _attribute(node: ast.Attribute) -> Iterator[str]:
     of = node.value.id if isinstance(node.value, ast.Name) else ""
     if node.attr in FUNCTIONS - METHODS or (node.attr in METHODS and "builtins" in of):
         yield node.attr
-    if (of in LIBRARIES and node.attr in READERS) or (of == "json" and node.attr in JSON):
+    if (of != "json" and node.attr in READERS) or (of == "json" and node.attr in JSON):
         yield f"{of}.{node.attr}"
 
 
@@ -86,6 +101,13 @@ PLANTED = [
     "os.fork()", "np.load(path)", "np.load(path, allow_pickle=True)", "numpy.load(path)", "xp.load(path)",
     "torch.load(path)", "from numpy import load", "np.loadtxt(path)", "np.memmap(path)", "np.fromregex(path, r, d)",
     "json.load(file)", "from json import load", "read(path, allow_pickle=True)", "run(command, shell=True)",
+    "getattr(os, 'system')(text)", "import builtins as b", "import numpy as n",
+    "__builtins__['eval'](t)", "np.lib.npyio.load(p)", "from numpy.lib.npyio import load",
+    "np.lib.format.read_array(f)", "self.xp.load(p)", "namespace_of(x).load(p)", "import code",
+    "import timeit", "types.FunctionType(c, g)",
+    "import multiprocessing", "logging.config.dictConfig(d)", "import pkgutil", "import pydoc", "import asyncio",
+    "typing.get_type_hints(f)", "import zipimport", "import _ctypes", "np.ctypeslib.load_library(n, p)",
+    "import tarfile", "importlib.reload(m)", "f.__globals__['os']", "object.__subclasses__()",
     "sys.modules['pickle']", "def f():\n    if x:\n        import pickle",
 ]  # fmt: skip
 

@@ -421,7 +421,7 @@ def test_a_file_of_another_folder_begins_a_new_one(tmp_path: Path) -> None:
     assert call(second, "--epochs", 2, "--resume", first / "snapshots" / "step-000000004.safetensors") == 0
     assert model(second) == model(first)
     assert [path.name for path in Snapshots(first / "snapshots").files()] == before
-    assert [int(path.stem[5:]) for path in Snapshots(second / "snapshots").files()] == [10, 5]
+    assert [int(path.stem[5:]) for path in Snapshots(second / "snapshots").files()] == [10, 5, 4]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -507,3 +507,14 @@ def test_faults_and_kills_lose_nothing() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kill: 9 places, 9 of them reached" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["step-1000.safetensors", "step-foo.safetensors"])
+@pytest.mark.usefixtures("tiny")
+def test_snapshots_of_nobody_knows_whom_are_left_alone(tmp_path: Path, name: str) -> None:
+    """A folder without a configuration is no run's: they may be the only copy."""
+    theirs = tmp_path / "snapshots" / name
+    theirs.parent.mkdir()
+    theirs.write_text("mine", encoding="utf-8")
+    assert call(tmp_path, "--epochs", 1) == (5 if name[5:9].isdecimal() else 0)
+    assert theirs.read_text(encoding="utf-8") == "mine"

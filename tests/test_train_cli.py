@@ -879,3 +879,22 @@ def test_a_thread_has_no_ctrl_c_to_listen_to() -> None:
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a closed pipe is another error elsewhere")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whoever_listens_to_errors_may_go_and_nothing_is_lost(out: Path, number: int, code: int) -> None:
+    """As where Ctrl-C ends ``... 2>&1 | tee log``, too: tee is gone, and the step under way is saved all the same."""
+    with subprocess.Popen(
+        command("tests.train_on_tiny_data", "--out", out, "--epochs", 5000, "--batch-size", 16),
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not process.stdout.readline().startswith("epoch"):
+            pass
+        process.stdout.close()
+        process.stderr.close()
+        process.send_signal(number)
+        assert process.wait(60) == code
+    assert (out / "model.safetensors").exists()

@@ -33,7 +33,7 @@ from xlenet import (
 from xlenet.backend.seam import kernels_on
 from xlenet.data.images import Images
 from xlenet.schedules import constant, one_cycle
-from xlenet.training import Epoch, Evaluation, Progress, evaluate, fit, train_step
+from xlenet.training import Epoch, Evaluation, Position, Progress, evaluate, fit, train_step
 
 CLASSES = 3
 
@@ -559,3 +559,30 @@ def test_an_evaluation_of_labels_beyond_the_model_is_refused() -> None:
         ValueError, match=r"evaluate: got a label 10 in images and a model of 10 classes; expected labels"
     ):
         evaluate(LeNet5(), images)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "words"),
+    [
+        (Position(step=-1), ValueError, "start.step"),
+        (Position(step=99, sums=(1.0, 1.0, 99.0)), ValueError, "expected a place in 2 epochs of 2 steps"),
+        (Position(epoch=0), ValueError, "start.epoch"),
+        (Position(epoch=9), ValueError, "got start in epoch 9"),
+        (Position(epoch=1.5), TypeError, "start.epoch"),  # type: ignore[arg-type]
+        (Position(step=1, sums=(1.0,)), ValueError, "got start.sums"),
+        (Position(step=1, sums=(1.0, 1.0, math.nan)), ValueError, "start.sums"),
+        (Position(step=1, sums=(1.0, 1.0, 0.0)), ValueError, "got start.sums"),
+        (Position(seconds="a"), TypeError, "start.seconds"),  # type: ignore[arg-type]
+        (Position(history=5), TypeError, "start.history"),  # type: ignore[arg-type]
+    ],
+    ids=str,
+)
+def test_a_start_that_cannot_be_is_told_before_anything_is_done(
+    numpy_lib: Lib, rng: np.random.Generator, start: Position, kind: type[Exception], words: str
+) -> None:
+    images, model = images_on(numpy_lib, *draw(rng, 8)), plain_model()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    with pytest.raises(kind, match=words):
+        fit(model, SGD(model), images, epochs=2, batch_size=4, start=start)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])

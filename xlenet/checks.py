@@ -233,7 +233,7 @@ def switch(operation: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_kind(operation: str, name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
+def check_kind(operation: str, name: str, value: Any, kind: type, what: str) -> None:
     """Check that `value` is an instance of `kind`, which is `what` in words."""
     if not isinstance(value, kind):
         raise TypeError(f"{operation}: got {name} {_shortened(value)}; expected {what}; pass one")

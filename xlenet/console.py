@@ -50,7 +50,7 @@ class Console:
         except OSError as error:
             self._quiet = True
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for the rest of the process)
-            print(f"note: standard output cannot be written ({error.strerror}); going on without", file=sys.stderr)
+            complain(f"note: standard output cannot be written ({error.strerror}); going on without")
         self._bar.refresh()
 
     def step(self, progress: Progress) -> None:
@@ -73,6 +73,14 @@ class Console:
     def close(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+def complain(line: str) -> None:
+    """Print a line on standard error. Where that cannot be written (the terminal is gone, the disk behind a log is
+    full, a signal came in the middle of another line), the run is worth more than the line.
+    """
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _no_bar(quiet: bool) -> bool | None:
@@ -134,7 +142,7 @@ def interruptible() -> Iterator[Callable[[], int]]:
         came = 128 + number
         signal.signal(signal.SIGINT, signal.default_int_handler)
         what = "stopping after this step"
-        print(f"\n{what}; once more Ctrl-C stops at once" if number == signal.SIGINT else what, file=sys.stderr)
+        complain(f"\n{what}; once more Ctrl-C stops at once" if number == signal.SIGINT else what)
 
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield lambda: 0

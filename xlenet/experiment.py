@@ -103,7 +103,7 @@ def _make_optimizer(model: LeNet5, options: argparse.Namespace) -> Optimizer:
     return kind(model, weight_decay=options.weight_decay, clip=options.clip)
 
 
-def configuration(options: argparse.Namespace, backend: Backend, dataset: Dataset, train: Images) -> dict[str, Any]:
+def configuration(options: argparse.Namespace, backend: Backend, dataset: Dataset) -> dict[str, Any]:
     """Return everything that decides how the run goes, and nothing of where its files lie."""
     chosen = {k: v for k, v in vars(options).items() if k not in _NOT_OF_THE_RUN}
     architecture = {
@@ -116,7 +116,6 @@ def configuration(options: argparse.Namespace, backend: Backend, dataset: Datase
     return chosen | {
         "data": dataset.name,
         "data_digest": dataset.digest(),
-        "train_size": len(train),
         "backend": f"{backend.name} {backend.xp.__version__}",
         "model": architecture,
         "versions": {"xlenet": __version__, "numpy": np.__version__, "python": platform.python_version()},

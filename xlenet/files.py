@@ -120,6 +120,8 @@ def open_regular(
         DataNotFoundError: there is no such file.
         DataError: it cannot be read, is larger, or is a folder, a pipe or a device, which might never end.
     """
+    if not _can_be_a_name(path):
+        raise DataError(f"{operation}: got {str(path)!r}; expected the path of a file; no file can have such a name")
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
@@ -142,6 +144,13 @@ def open_regular(
             f"{operation}: got {str(path)!r} ({error.strerror or error}); expected a file that can be read; check path "
             "and rights"
         ) from error
+
+
+def _can_be_a_name(path: str | os.PathLike[str]) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 def _without_waiting(path: str, flags: int) -> int:

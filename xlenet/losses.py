@@ -78,6 +78,10 @@ class _Loss:
             self._beside = kind, xp.astype(to_device(self.weight, like=scores), scores.dtype)
         return self._beside[1]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # As with layers: what belongs to one batch, or to one device, is neither copied nor pickled.
+        return self.__dict__ | {"_cache": None, "_beside": None}
+
     def __repr__(self) -> str:
         options = {"weight": self.weight, "ignore_index": self.ignore_index}
         shown = [f"{name}={value!r}" for name, value in options.items() if value is not None]

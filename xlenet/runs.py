@@ -51,9 +51,12 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     )
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether the files of our names in `folder` are an earlier run's, or there are none."""
-    if not any((folder / name).exists() for name in _FILES):
+def _is_ours(folder: Path, goes_on: bool) -> bool:
+    """Whether the files of our names in `folder` are an earlier run's, or there are none. (Whoever goes on with a
+    snapshot has read it.)
+    """
+    snapshots = not goes_on and Snapshots(folder / "snapshots").files()
+    if not snapshots and not any(os.path.lexists(folder / name) for name in _FILES):
         return True
     try:
         config = parse_json(read_at_most(folder / "config.json", _MOST_CONFIG_BYTES))
@@ -94,11 +97,13 @@ class RunFolder:
         self.snapshots = Snapshots(self.path / "snapshots", keep)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not _is_ours(self.path):
+            if not _is_ours(self.path, goes_on_at is not None):
                 raise OutputError(
-                    f"run folder: got {str(self.path)!r}, which holds files of the names {', '.join(_FILES)} that no "
-                    "run of xlenet has left; expected a new folder or an earlier run's; choose another --out"
+                    f"run folder: got {str(self.path)!r}, which holds snapshots or files of the names "
+                    f"{', '.join(_FILES)} that no run of xlenet has left; expected a new folder or an "
+                    "earlier run's; choose another --out"
                 )
+            self._check_files()
             remove_leftovers(self.path)
             if goes_on_at is not None:
                 self.snapshots.forget_after(goes_on_at)
@@ -114,6 +119,15 @@ class RunFolder:
         self._config = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
         write_bytes_atomically(self.path / "config.json", self._config)
         self._write_metrics()
+
+    def _check_files(self) -> None:
+        """What cannot be removed is told before anything is."""
+        for name in _FILES:
+            if (self.path / name).is_dir():
+                raise OutputError(
+                    f"run folder: got {str(self.path / name)!r}, a folder; expected a file or none; choose another "
+                    "--out"
+                )
 
     def _check_still_ours(self) -> None:
         """Another run that began in the same folder has put its own configuration there."""

@@ -82,9 +82,11 @@ def _entry(name: str, given: Any) -> Entry:
         raise ValueError(f"{shown(given)} for {shown(name)} instead of dtype, shape and data_offsets")
     kind, shape, offsets = given["dtype"], given["shape"], given["data_offsets"]
     if not isinstance(kind, str) or kind not in _DTYPES:
-        raise ValueError(f"{shown(name)} of type {shown(kind)}, which is none of {', '.join(_DTYPES)}")
+        raise ValueError(f"{shown(name)} of type {shown(kind)}, which is none of {', '.join(_DTYPES)}: save it as F32")
     if not _are_sizes(shape) or len(shape) > _MOST_AXES or not _are_sizes(offsets) or len(offsets) != 2:
         raise ValueError(f"{shown(name)} of shape {shown(shape)} at {shown(offsets)}")
+    if max(offsets) > sys.maxsize:
+        raise ValueError(f"{shown(name)} at {shown(offsets)}")
     item, (start, stop) = int(_DTYPES[kind][2:]), offsets
     # With a size of 0 among them, no number of bytes contradicts the others, however large.
     if math.prod(n or 1 for n in shape) * item > sys.maxsize or math.prod(shape) * item != stop - start:

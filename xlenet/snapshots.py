@@ -91,7 +91,7 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     try:
         about = read_about(given)
         _check_arrays(arrays)
-    except ValueError as error:
+    except (ValueError, MemoryError) as error:
         raise DataError(
             f"load_snapshot: got {os.fspath(path)!r} ({error}); expected a snapshot of a training run, of this version "
             "of xlenet; give one from a run's folder snapshots"
@@ -169,7 +169,8 @@ class Snapshots:
 
     def files(self) -> list[Path]:
         """Return them, the newest first."""
-        return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+        found = (path for path in self.folder.glob("step-*.safetensors") if path.stem[5:].isdecimal())
+        return sorted(found, reverse=True)
 
     def save(
         self,

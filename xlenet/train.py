@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from . import __version__
 from .backend import debugging, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
 from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line, is_out_of_memory
-from .console import Console, DownloadBar, interruptible
+from .console import Console, DownloadBar, complain, interruptible
 from .data import Dataset, load
 from .data.location import is_offline
 from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError, shown
@@ -32,6 +33,7 @@ from .training import Epoch, Position, Progress, best_epoch, check_finite, evalu
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
+_FOLLOW = {"batch_size", "lr", "train_size", "weight_decay"}  # from others, where nobody has said them
 _MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
 
 
@@ -49,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_extras()
         return _train(options)
     except XlenetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         return INTERRUPTED
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f"error: {_out_of_memory(error, options)}", file=sys.stderr)
+        complain(f"error: {_out_of_memory(error, options)}")
         return UsageError.exit_code
 
 
@@ -89,8 +91,8 @@ def _train(options: argparse.Namespace) -> int:
         dataset = _load(options)
         complete(options, dataset)
         experiment = make_experiment(dataset, options)
-        config = configuration(options, backend, dataset, experiment.train)
-        snapshot = _snapshot(options, config)
+        config = configuration(options, backend, dataset)
+        snapshot = _snapshot(options, config, len(experiment.train))
         if snapshot is not None:
             restore(snapshot, experiment.model, experiment.optimizer)  # before anything in the folder is touched
         run = _run_folder(options, config, snapshot)
@@ -106,10 +108,8 @@ def _train(options: argparse.Namespace) -> int:
         run.save_model(experiment.model, about)
         if interrupted:
             done = f"{len(run.history)} of {options.epochs} epochs"
-            print(
-                f"interrupted after {done}; the model so far is in {run.path}; --resume --out {run.path} goes on",
-                file=sys.stderr,
-            )
+            out = shlex.quote(str(run.path))
+            complain(f"interrupted after {done}; the model so far is in {run.path}; --resume --out {out} goes on")
             return interrupted
         accuracy = run.history[-1].test_accuracy
         title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
@@ -118,7 +118,7 @@ def _train(options: argparse.Namespace) -> int:
         for line in _results(run, len(experiment.test)):
             console.say(line)
     if options.expect is not None and accuracy < options.expect:
-        print(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}", file=sys.stderr)
+        complain(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}")
         return BELOW_EXPECTED
     return 0
 
@@ -170,6 +170,8 @@ def _learn(
         console.epoch(epoch, len(train))
 
     save_best()
+    if snapshot is not None and not run.snapshots.files():  # of another folder: --resume must find it in this one, too
+        save(position)
     with interruptible() as stopped:
         fit(
             model,
@@ -231,7 +233,8 @@ def _showing_the_way(run: RunFolder) -> Iterator[None]:
     except DivergedError as error:
         if debugging():
             raise
-        raise DivergedError(f"{error}; XLENET_DEBUG=1 with --resume --out {run.path} shows in which layer") from error
+        out = shlex.quote(str(run.path))
+        raise DivergedError(f"{error}; XLENET_DEBUG=1 with --resume --out {out} shows in which layer") from error
 
 
 def _count(number: int, thing: str) -> str:
@@ -241,7 +244,7 @@ def _count(number: int, thing: str) -> str:
 # ==== what it begins with ====
 
 
-def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot | None:
+def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) -> Snapshot | None:
     """Return what --resume asks for, having checked that it is of the same run."""
     if options.resume is None:
         return None
@@ -253,14 +256,15 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any]) -> Snapshot |
         snapshot = load_snapshot(options.resume)
     if snapshot is not None:
         here = json.loads(json.dumps(config))
-        for name in sorted((here.keys() | snapshot.config.keys()) - _MAY_DIFFER):
+        names = (here.keys() | snapshot.config.keys()) - _MAY_DIFFER
+        for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
             mine, theirs = here.get(name), snapshot.config.get(name)
             if mine != theirs:
                 raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
                     "it the options it began with"
                 )
-        steps = -(-config["train_size"] // options.batch_size)
+        steps = -(-images // options.batch_size)
         check_place(snapshot.position, snapshot.steps, options.epochs, steps)
     return snapshot
 
@@ -284,7 +288,7 @@ def _load(options: argparse.Namespace) -> Dataset:
         if options.data is not None:
             raise
     why = "not on disk, and XLENET_OFFLINE is set" if is_offline() else "neither on disk nor reachable"
-    print(f"note: MNIST is {why}; training on generated digits instead (--data mnist insists)", file=sys.stderr)
+    complain(f"note: MNIST is {why}; training on generated digits instead (--data mnist insists)")
     return load("generated")
 
 

@@ -227,8 +227,8 @@ def fit(
     for name, function in (("on_step", on_step), ("on_epoch", on_epoch), ("should_stop", should_stop)):
         if function is not None:
             check_callable("fit", name, function)
-    if start is not None:
-        check_kind("fit", "start", start, Position, "a Position, or None")
+    start = Position() if start is None else start
+    _check_start(start, epochs, -(-len(train) // batch_size))
     _check_party("fit", model, optimizer)
     optimizer.check()
     for name, images in (("train", train), ("validation", validation), ("test", test)):
@@ -236,7 +236,6 @@ def fit(
             _check_images("fit", name, images, model)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
     way = choose_way(party, batch_size)
-    start = start or Position()
     history = list(start.history)
     steps = -(-len(train) // batch_size)
     for epoch in range(start.epoch, epochs + 1):
@@ -302,6 +301,29 @@ def _check_party(operation: str, model: Layer, optimizer: Optimizer) -> None:
     if not optimizer.is_for(model):
         raise ValueError(
             f"{operation}: got an optimizer that was made for another model; expected one for this; make a new one"
+        )
+
+
+def _check_start(start: Position, epochs: int, steps: int) -> None:
+    """Check that a run of `epochs` epochs of `steps` steps can have stood there."""
+    check_kind("fit", "start", start, Position, "a Position, or None")
+    epoch, step = integer("fit", "start.epoch", start.epoch, 1), integer("fit", "start.step", start.step, 0)
+    if epoch > epochs + (step == 0) or step > steps:
+        raise ValueError(
+            f"fit: got start in epoch {epoch}, step {step}; expected a place in {epochs} epochs of {steps} steps; give "
+            "the earlier run's arguments"
+        )
+    number("fit", "start.seconds", start.seconds, 0.0)
+    for value in start.sums:
+        number("fit", "start.sums", value)
+    if len(start.sums) != 3 or start.sums[2] != step:
+        raise ValueError(
+            f"fit: got start.sums {start.sums} for {step} steps; expected loss, right answers and steps with a finite "
+            "loss; give what Meter.sums held there"
+        )
+    if not isinstance(start.history, tuple) or not all(isinstance(done, Epoch) for done in start.history):
+        raise TypeError(
+            f"fit: got start.history {start.history!r}; expected a tuple of Epochs; give those that are done"
         )
 
 

@@ -141,6 +141,8 @@ def _check_loan(shape: Any, like: Any, dtype: Any) -> None:
         raise TypeError(f"Workspace: got shape {shape!r}; expected a tuple of whole numbers; pass an array's shape")
     if any(size < 0 for size in shape):
         raise ValueError(f"Workspace: got shape {shape!r}; expected sizes of 0 or more; pass an array's shape")
+    if dtype is None:
+        return
     try:
         empty((0,), like=like, dtype=dtype)
     except (AttributeError, TypeError, ValueError):

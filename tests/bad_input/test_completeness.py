@@ -78,6 +78,25 @@ EXEMPT = {
 }
 
 
+# Parameters without rows, and why.
+UNTRIED = {
+    "work": "a workspace is lent by the loop, and None by everybody else",
+    "out": "where a layer wants its gradients; the layer has made it",
+    "need_dx": "a switch within the library",
+    "need_dweight": "the same",
+    "labels_checked": "the same",
+    "ceil_mode": "MaxPool2D checks it",
+    "operation": "how errors begin",
+    "size": "of images whose shape has been checked",
+    "name": "for messages",
+    "random": "a switch of a test",
+}
+UNTRIED_OF = {
+    "data.load": "hands all but the name to load_mnist",
+    "snapshots.save_snapshot": "best is another state_dict of the model",
+}
+
+
 def public_callables() -> Iterator[tuple[str, Any]]:
     """Every public function, class and method that takes an argument, by its full name."""
     modules = [importlib.import_module(f"xlenet.{name}") for name in MODULES]
@@ -134,6 +153,18 @@ def test_every_call_has_rows_and_every_exemption_is_needed() -> None:
     assert not EXEMPT.keys() & with_rows
     unknown = sorted(EXEMPT.keys() - known)
     assert not unknown, f"exempt, but not there: {unknown}"
+
+
+def test_every_parameter_has_rows() -> None:
+    tried = {(row.call.path, row.argument) for row in ROWS}
+    parameters = {
+        (path, name)
+        for path, function in {call.path: call.function for call in CALLS if call.path not in UNTRIED_OF}.items()
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    missing = sorted(f"{path}: {name}" for path, name in parameters - tried if name not in UNTRIED)
+    assert not missing, f"parameters without rows in tests/bad_input: {missing}"
 
 
 def test_every_argument_of_an_array_is_tried_with_what_is_none() -> None:

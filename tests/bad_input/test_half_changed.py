@@ -155,3 +155,38 @@ def test_a_step_with_wrong_labels_is_no_step(lib: Lib, labels: list[int]) -> Non
         np.testing.assert_array_equal(value, runs[1][0][name], err_msg=name)
     for name, array in runs[0][1].items():
         lib.assert_equal(array, lib.to_numpy(runs[1][1][name]))
+
+
+class Squares:
+    """A loss of one's own, with what `train_step` asks of it and no more."""
+
+    def __init__(self, fails_in: str = "") -> None:
+        self.fails_in = fails_in
+
+    def forward(self, scores: Any, labels: Any, /, *, labels_checked: bool = False, work: Any = None) -> Any:
+        if self.fails_in == "forward":
+            raise ValueError("no loss")
+        self.scores = scores
+        return (scores * scores).sum() / 2
+
+    def backward(self, *, work: Any = None) -> Any:
+        if self.fails_in == "backward":
+            raise ValueError("no gradient")
+        return self.scores
+
+
+def test_a_loss_of_ones_own_trains(numpy_lib: Lib) -> None:
+    model = trained(numpy_lib)
+    optimizer, x, labels = SGD(model), draw(numpy_lib, RIGHT), np.array([0, 1, 2, 0])
+    values = [float(train_step(model, Squares(), optimizer, x, labels, 0.01)[0]) for _ in range(20)]
+    assert values[-1] < 0.1 * values[0]
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_a_step_whose_loss_gives_up_is_no_step(numpy_lib: Lib, way: str) -> None:
+    model = trained(numpy_lib)
+    optimizer, labels = SGD(model), np.array([0, 1, 2, 0])
+    before = frozen((model, optimizer))
+    with pytest.raises(ValueError, match=r"^no (loss|gradient)$"):
+        train_step(model, Squares(way), optimizer, draw(numpy_lib, RIGHT), labels, 0.1)
+    assert frozen((model, optimizer)) == before

@@ -130,6 +130,17 @@ def dripping(handler: Any) -> None:
             handler.wfile.write(b"x")
 
 
+def chunks(handler: Any) -> None:
+    """The length of a chunk, a figure at a time: no single wait is long."""
+    handler.protocol_version = "HTTP/1.1"
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while not handler.server.closing.wait(0.02):
+            handler.wfile.write(b"0")
+
+
 def endless(handler: Any) -> None:
     """No length announced, and no end."""
     handler.send_response(200)

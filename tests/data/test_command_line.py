@@ -82,8 +82,8 @@ FAULTS = {
     "503": (fakes.status(503), "got HTTP status 503"),
     "reset": (fakes.resets(BODY), "got (Connection reset|.*forcibly closed)"),
     "hangs up": (fakes.hangs_up, "got "),
-    "no answer": (fakes.silent, r"got no answer in 0\.3 s|timed out"),
-    "stall": (fakes.stalling(BODY), "timed out"),
+    "no answer": (fakes.silent, r"got (no answer in 0\.3 s|.*timed out)"),
+    "stall": (fakes.stalling(BODY), r"got (no answer in 0\.3 s|.*timed out)"),  # the former where all is busy
     "short": (fakes.truncated(BODY), f"got {len(BODY) // 2:,} bytes and then the end; expected {len(BODY):,}"),
     "short, said to be whole": (BODY[: len(BODY) // 2], "got damaged gzip data"),
     "long": (BODY + b"\0" * 100_000, r"got \d+,\d+ bytes announced; expected at most"),

@@ -140,6 +140,7 @@ FAILURES = {
     "broken off": (fakes.resets(BODY), r"^got (Connection reset|.*forcibly closed)"),
     "announced too large": (lambda h: fakes.send(h, b"", length=10**12), "got 1,000,000,000,000 bytes announced"),
     "too large": (lambda h: fakes.send(h, BODY + b"x"), "got 76,801 bytes announced; expected at most 76,800"),
+    "in chunks": (fakes.chunks, "got an answer in chunks, without a length"),
     "endless": (fakes.endless, "got more than 76,800 bytes"),
     "another protocol": (fakes.not_http, r"got no valid HTTP answer \(BadStatusLine\)$"),
     "hangs up": (fakes.hangs_up, "got "),

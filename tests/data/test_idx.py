@@ -4,6 +4,7 @@ import gzip
 import os
 import struct
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.fakes import memory_below
-from xlenet.data import parse_idx, read_idx
+from xlenet.data import idx, parse_idx, read_idx
 from xlenet.data.idx import unpack
 from xlenet.data.packing import PIECE, packed_limit, unpacked
 from xlenet.errors import DataError, DataNotFoundError
@@ -256,3 +257,25 @@ def test_what_cannot_be_compressed_fits_the_limit_for_packed_files():
     for size in (0, 1, 1000, 1_000_000):
         noise = np.random.default_rng(0).bytes(size)
         assert len(gzip.compress(noise, 0)) <= packed_limit(size)
+
+
+def test_gzip_that_stands_for_nothing_is_given_up_soon(tmp_path):
+    """Empty blocks: each costs a code table to be read, and no limit on what comes out ends it."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head = packer.compress(b"") + packer.flush(zlib.Z_FULL_FLUSH)
+    path = tmp_path / "nothing.gz"
+    path.write_bytes(head + b"\0\0\0\xff\xff" * 2_000_000)
+    with pytest.raises(DataError, match="much of it stands for nothing"):
+        read_idx(path)
+
+
+def test_too_little_memory_is_told_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "large"
+    path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(idx, "parse_idx", full)
+    with pytest.raises(DataError, match=r"read_idx: got .*large.*, which cannot be used: too little memory"):
+        read_idx(path)

@@ -64,7 +64,7 @@ def in_a_snapshot(path: Path, data: bytes, sound: bool) -> str:
     path.write_bytes(data)
     options = argparse.Namespace(resume=str(path), out=None, epochs=3, batch_size=10)
     try:
-        snapshot = train._snapshot(options, CONFIG)
+        snapshot = train._snapshot(options, CONFIG, CONFIG["train_size"])
     except XlenetError as error:
         return f"--resume: {refused(error, sound, path)}"
     if snapshot is None or snapshot.steps != 7:

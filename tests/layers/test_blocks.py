@@ -785,3 +785,13 @@ def test_an_array_of_another_library_is_refused_in_the_layers_name(device_lib: L
     for call in (model.forward, model.infer):
         with pytest.raises(TypeError, match=r"^Conv2D: got x of"):
             call(x)
+
+
+@pytest.mark.parametrize(("layer", "name", "value"), [("conv", "dilation", (2, 2)), ("pool", "dilation", (2, 2))])
+def test_a_layer_changed_behind_its_blocks_back_is_told(numpy_lib: Lib, layer: str, name: str, value: Any) -> None:
+    model = Sequential(conv=Conv2D(1, 2, 3, rng=0), pool=MaxPool2D(2))
+    setattr(model[layer], name, value)
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    for call in (model, model.infer):
+        with pytest.raises(RuntimeError, match="one of which has been changed; expected them as they were"):
+            call(x)

@@ -278,3 +278,20 @@ def test_a_forward_of_ones_own_is_called_and_statistics_move_once(numpy_lib: Lib
     assert counted.calls == 1
     for name, wanted in alone.buffers.items():
         np.testing.assert_array_equal(counted.buffers[name], wanted)
+
+
+def test_a_forward_that_was_put_on_a_layer_is_called_and_statistics_move_once(numpy_lib: Lib) -> None:
+    """As hooks and stand-ins do it."""
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    alone, watched, seen = BatchNorm(3), BatchNorm(3), []
+    alone(x)
+
+    def forward(x: Any, *, work: Any = None) -> Any:
+        seen.append(x.shape)
+        return Layer.forward(watched, x, work=work)
+
+    watched.forward = forward  # type: ignore[method-assign]
+    Sequential(bn=watched, fc=Linear(3, 2, rng=0))(x)
+    assert seen == [(6, 3)]
+    for name, wanted in alone.buffers.items():
+        np.testing.assert_array_equal(watched.buffers[name], wanted)

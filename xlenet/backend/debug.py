@@ -10,7 +10,9 @@ from .libraries import Array, library_of, on_device_of
 
 @functools.cache
 def debugging() -> bool:
-    """Return whether every layer is to look at what it computes: with ``XLENET_DEBUG=1``. It makes training slow."""
+    """Return whether every layer is to look at what it computes: with ``XLENET_DEBUG=1``, which is asked for
+    once: set it before the program starts. It makes training slow.
+    """
     return os.environ.get("XLENET_DEBUG", "").strip().lower() in ("1", "on", "true", "yes")
 
 

@@ -10,7 +10,10 @@ from ..errors import BackendError
 from .libraries import Namespace
 
 # What can be installed as CuPy. Two of them write to the same folder, and the second spoils the first.
-_WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+_WHEELS = (
+    "cupy", "amd-cupy", *(f"cupy-cuda{cuda}" for cuda in (102, *range(110, 118), "11x", "12x", "13x")),
+    *(f"cupy-rocm-{rocm}" for rocm in ("4-2", "4-3", "5-0", "7-0", "7-1", "7-14")),
+)  # fmt: skip
 _OLDEST_CUDA, _NEWEST_CUDA = 12, 13  # for which there are wheels of CuPy 14
 _OTHERWISE = "or --backend numpy"
 _INSTALL = 'pip install "xlenet[cuda13]" (cuda12 where nvidia-smi says CUDA 12)'
@@ -225,7 +228,7 @@ def _readable(version: int) -> str:
 
 def _major(xp: Namespace | None) -> int:
     """Return the version of CUDA that CuPy was made for, as far as there are wheels."""
-    wheels = [name for name in _installed() if name != "cupy"]
+    wheels = [name for name in _installed() if name.startswith("cupy-cuda") and name.endswith("x")]
     if wheels:
         major = int(wheels[0].removeprefix("cupy-cuda").removesuffix("x"))
     else:

@@ -85,6 +85,8 @@ def fetch(url: str, *, max_bytes: int, timeout: float, progress: Progress | None
         raise MirrorError(f"got {shown(url)!r}, {reason}; expected https")
     data, start = bytearray(), time.monotonic()
     with _open_in_time(url, timeout) as response:
+        if response.chunked:  # each chunk, and what follows the last one, may take its time, which nothing bounds
+            raise MirrorError("got an answer in chunks, without a length; expected the length of the file")
         total = response.length  # counts down while reading
         if total is not None and total > max_bytes:
             raise MirrorError(f"got {total:,} bytes announced; expected at most {max_bytes:,}")

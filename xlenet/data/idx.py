@@ -128,8 +128,9 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 30) -> Array
             return parse_idx(_read_as_claimed(file, size, max_bytes))
     except DataNotFoundError:
         raise
-    except DataError as error:
-        raise DataError(f"read_idx: got {str(path)!r}, which cannot be used: {error}") from error
+    except (DataError, MemoryError) as error:
+        why = str(error) or "too little memory"
+        raise DataError(f"read_idx: got {str(path)!r}, which cannot be used: {why}") from error
 
 
 def _read_as_claimed(file: BinaryIO, size: int, max_bytes: int) -> bytearray:

@@ -11,6 +11,7 @@ PIECE = 1 << 16  # bytes at a time, packed or unpacked
 MOST_EXPANSION = 1032  # deflate's limit: 258 bytes in two bits
 _MAGIC = b"\x1f\x8b"
 _GZIP = 31  # zlib's word for it: a window of 32 KiB, header and checksum those of gzip
+_MOST_FOR_NOTHING = 1 << 22  # bytes that unpack to none, such as empty blocks, and take their time
 _MOST_MEMBERS = 100_000  # bgzip makes one of each 64 KiB; a file of nothing but empty ones would take hours
 
 
@@ -37,9 +38,12 @@ def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
         >>> list(unpacked([gzip.compress(b"one "), gzip.compress(b"and two")]))
         [b'one ', b'and two']
     """
-    member, members, count = zlib.decompressobj(_GZIP), 1, 0
+    member, members, count, read = zlib.decompressobj(_GZIP), 1, 0, 0
     try:
         for piece in pieces:
+            read += len(piece)
+            if read > packed_limit(count) + _MOST_FOR_NOTHING:
+                raise zlib.error("much of it stands for nothing")
             while piece:
                 if member.eof:
                     member, members = zlib.decompressobj(_GZIP), members + 1

@@ -107,7 +107,8 @@ def _lowest(x: Array, xp: Any) -> float | int:
 
 @swappable
 def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array:
-    """Send each window's gradient to its winner; where windows overlap, gradients add up.
+    """Send each window's gradient to its winner; where windows overlap, gradients add up. (That of a window with a NaN
+    goes to one of its pixels, be it the NaN or not.)
 
     Args:
         dy: gradient of the loss by y, (N, C, OH, OW).

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from ..backend import Array, arange, namespace_of, to_host
 from ..checks import check_axes, check_floating, check_gradient, check_library, check_shape, integer
 
+_MOST = 2**63 - 1  # of an int64
+
 
 class Samples(NamedTuple):
     """How the losses of the samples become one, or stay many."""
@@ -25,11 +27,11 @@ class Samples(NamedTuple):
 
 def check_reduction(operation: str, reduction: Any) -> str:
     """Return `reduction`, having checked that it is one of the three there are."""
-    if reduction not in ("mean", "sum", "none"):
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ValueError(
             f"{operation}: got reduction {reduction!r}; expected 'mean', 'sum' or 'none'; pass one of these names"
         )
-    return str(reduction)
+    return reduction
 
 
 def find_targets(
@@ -86,6 +88,11 @@ def _checked(
         )
     shape = (scores.shape[0], *scores.shape[2:])
     check_shape(operation, "labels", labels, shape, f"one class number for each row of {name}, not one-hot")
+    if labels.dtype == xp.uint64 and not labels_checked and bool(xp.any(labels > _MOST)):
+        raise ValueError(
+            f"{operation}: got labels of uint64 up to {to_host(labels).max()}; expected 0 to {scores.shape[1] - 1}; a "
+            "negative one has been wrapped round: use int64"
+        )
     labels, k, counts = xp.astype(labels, xp.int64), scores.shape[1], None
     if ignore_index is not None:
         counts = labels != integer(operation, "ignore_index", ignore_index)

@@ -83,6 +83,11 @@ class ConvPool(Block):
 
     def _arguments(self, x: Array) -> tuple[Any, ...]:
         conv, pool = self.first, self.second
+        if not self.joins(conv, pool):
+            raise RuntimeError(
+                f"Sequential: got {conv!r} and {pool!r}, one of which has been changed; expected them as they were "
+                "when the Sequential was made; make another one of them"
+            )
         return (
             x, conv.params["weight"], conv.params.get("bias"), conv.stride, conv.padding,
             pool.kernel, pool.stride, pool.padding, pool.ceil_mode,

@@ -189,7 +189,7 @@ def _check_two_calls(subject: Subject) -> None:
     compare(subject, later, first, "after a batch of another size", "keep nothing of a batch but the cache")
     y = layer.forward(x)
     kept = copied(y)
-    layer.forward(to_device(subject.x + 1.0))
+    layer.forward(to_device(subject.other_x[1:].astype("float64")))  # as many, and other ones
     if not np.array_equal(to_host(y), kept):
         raise subject.fail("a result that changes with the next call", "it as it was", "return new arrays")
     skipped = subject.fresh()

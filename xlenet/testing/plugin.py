@@ -22,7 +22,9 @@ BACKENDS = ("numpy", "cupy", "array_api_strict:1")
 
 @pytest.fixture(params=BACKENDS, ids=lambda name: name.partition(":")[0])
 def xp(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Each array library in turn, as a module: layers made inside the test are made with it.
+    """Each array library in turn, as a module: layers made inside the test are made with it, and so are arrays that
+    `xlenet.to_device` makes of NumPy's. (Those of ``xp.ones`` lie where the library puts them by itself, which for the
+    stand-in is not where its layers are.)
 
     A library that cannot be used here is skipped with the reason, or fails the test where the environment variable
     ``XLENET_REQUIRE_BACKENDS`` (names with commas between them) asks for it.
