@@ -215,11 +215,3 @@ def test_a_run_on_other_data_is_not_gone_on_with(
     monkeypatch.setattr(train, "load", lambda *_, **__: data)
     assert call("--out", out, "--epochs", 1, "--quiet", "--resume") == 2
     assert "--resume: got data_digest 'blake2b:" in capsys.readouterr().err
-
-
-def test_images_held_out_and_test_images_are_normalised_as_those_trained_on() -> None:
-    options = training_options().parse_args(["--validation", str(HELD), "--batch-size", "16"])
-    complete(options, contrary_dataset())
-    experiment = make_experiment(contrary_dataset(), options)
-    assert experiment.validation is not None
-    assert experiment.validation.normalization == experiment.train.normalization == experiment.test.normalization
