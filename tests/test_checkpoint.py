@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from tests.libraries import Lib
 from tests.networks import lenet_in_torch, on, small_network
 from xlenet import Layer, LeNet5, Linear, errors, files
 from xlenet.checkpoint import load_model, save_model
+from xlenet.safetensors_header import read_header
 
 ABOUT = {"architecture": "LeNet5", "classes": 10, "normalization": {"mean": [33.3], "std": [78.5]}, "name": "größer"}
 
@@ -215,6 +217,15 @@ def test_what_is_no_model_is_told_as_such(path: Path, make: Any) -> None:
         load_model(path)
     assert not isinstance(caught.value, errors.DataNotFoundError)
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("start", [4, 12])
+def test_arrays_that_overlap_or_leave_a_gap_are_refused_by_the_header_alone(start: int) -> None:
+    entries = {"a": (0, 8), "b": (start, start + 8)}
+    header = {name: {"dtype": "F32", "shape": [2], "data_offsets": places} for name, places in entries.items()}
+    whole = with_header(header, bytes(start + 8))
+    with pytest.raises(ValueError, match=f"numbers of 'b' from byte {start} and not from 8 on"):
+        read_header(io.BytesIO(whole), len(whole))
 
 
 def test_every_cut_of_a_file_is_noticed(path: Path) -> None:
