@@ -201,11 +201,11 @@ def version_13(world: World) -> None:
 
 
 def home_without_rights_at_import(world: World) -> None:
-    world.import_fails(PermissionError(errno.EACCES, "Permission denied", "/root/.cupy"))
+    world.import_fails(PermissionError(errno.EACCES, "Permission denied", "/home/user/.cupy"))
 
 
 def home_without_rights(world: World) -> None:
-    world.computing_fails(OSError(errno.EROFS, "Read-only file system", "/root/.cupy/kernel_cache/x"))
+    world.computing_fails(OSError(errno.EROFS, "Read-only file system", "/home/user/.cupy/kernel_cache/x"))
 
 
 EITHER = 'pip install "xlenet[cuda13]" (cuda12 where nvidia-smi says CUDA 12)'
@@ -260,9 +260,9 @@ CASES: dict[Callable[[World], None], str] = {
     version_13: "got CuPy 13.6.0; expected 14 or later, which has the array API's names, "
     f'{NUMPY}; pip uninstall -y cupy-cuda12x && pip install "xlenet[cuda12]"',
     home_without_rights_at_import: "got no folder for compiled kernels (PermissionError: [Errno 13] Permission denied: "
-    f"'/root/.cupy'); expected one that can be written, {NUMPY}; export CUPY_CACHE_DIR=$(mktemp -d)",
+    f"'/home/user/.cupy'); expected one that can be written, {NUMPY}; export CUPY_CACHE_DIR=$(mktemp -d)",
     home_without_rights: "got no folder for compiled kernels (OSError: [Errno 30] Read-only file system: "
-    f"'/root/.cupy/kernel_cache/x'); expected one that can be written, {NUMPY}; "
+    f"'/home/user/.cupy/kernel_cache/x'); expected one that can be written, {NUMPY}; "
     "export CUPY_CACHE_DIR=$(mktemp -d)",
 }
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__.replace("_", " "))
