@@ -158,6 +158,10 @@ class Optimizer:
             ValueError: a slot is missing, unknown, of another length or type, or with a number that is not finite.
                 Nothing has been changed then, in both cases.
         """
+        self._put(*self._prepared(state, steps))
+
+    def _prepared(self, state: Mapping[str, Array], steps: int) -> tuple[dict[str, Array], int]:
+        """Return the arrays of `state` beside the slots, so that nothing can go wrong any more: see `_put`."""
         operation = type(self).__name__
         steps = integer(operation, "steps", steps, 0)
         check_kind(operation, "state", state, Mapping, "a mapping from names to arrays")
@@ -172,6 +176,9 @@ class Optimizer:
             name: to_device(as_finite(operation, name, array, str(array.dtype)), like=self.slots[name])
             for name, array in arrays.items()
         }
+        return ready, steps
+
+    def _put(self, ready: Mapping[str, Array], steps: int) -> None:
         for name, slot in self.slots.items():
             with on_device_of(slot):
                 slot[...] = ready[name]

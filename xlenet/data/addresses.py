@@ -81,11 +81,11 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return `url` as it may be printed: without user name, password and query, which may hold secrets.
 
     Example:
-        >>> shown("https://me:secret@example.org/mnist/?key=secret")
+        >>> without_secrets("https://me:secret@example.org/mnist/?key=secret")
         'https://example.org/mnist/'
     """
     return printable(re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0])

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..backend import Array
 from ..errors import DataError
-from .addresses import objection, printable, redirected, shown
+from .addresses import objection, printable, redirected, without_secrets
 
 # Called with the file's name, the bytes received so far, and the bytes in all where the server has told.
 Progress = Callable[[str, int, int | None], None]
@@ -63,7 +63,7 @@ def fetch_from_mirrors(
             data = fetch(url, max_bytes=max_bytes, timeout=timeout, progress=progress)
             return data, check(data)
         except (MirrorError, DataError) as error:
-            complaints.append(f"{shown(mirrors[0])}: {printable(str(error), _LONGEST_COMPLAINT)}")
+            complaints.append(f"{without_secrets(mirrors[0])}: {printable(str(error), _LONGEST_COMPLAINT)}")
             mirrors.append(mirrors.pop(0))
     raise MirrorError("; ".join(complaints) or "there was none to ask")
 
@@ -82,7 +82,7 @@ def fetch(url: str, *, max_bytes: int, timeout: float, progress: Progress | None
             be followed, too many bytes or too few, or too slow.
     """
     if reason := objection(url):
-        raise MirrorError(f"got {shown(url)!r}, {reason}; expected https")
+        raise MirrorError(f"got {without_secrets(url)!r}, {reason}; expected https")
     data, start = bytearray(), time.monotonic()
     with _open_in_time(url, timeout) as response:
         if response.chunked:  # each chunk, and what follows the last one, may take its time, which nothing bounds
@@ -170,11 +170,13 @@ def _next_address(answer: urllib.error.HTTPError, passed: list[str]) -> str:
         raise MirrorError(f"got HTTP status {answer.code}{wish if later else ''}") from answer
     target, reason = redirected(passed[-1], place)
     if reason:
-        raise MirrorError(f"got {reason} ({shown(target)}); expected one to https") from answer
+        raise MirrorError(f"got {reason} ({without_secrets(target)}); expected one to https") from answer
     if target in passed:
-        raise MirrorError(f"got a redirect loop, back to {shown(target)}; expected the file") from answer
+        raise MirrorError(f"got a redirect loop, back to {without_secrets(target)}; expected the file") from answer
     if len(passed) > _MOST_REDIRECTS:
-        raise MirrorError(f"got {len(passed)} redirects, the last to {shown(target)}; expected the file") from answer
+        raise MirrorError(
+            f"got {len(passed)} redirects, the last to {without_secrets(target)}; expected the file"
+        ) from answer
     return target
 
 

@@ -14,7 +14,7 @@ from ..backend import Array
 from ..checks import check_callable, check_kind, check_path, check_texts, number
 from ..errors import DataError, DataNotFoundError, OutputError
 from ..files import read_at_most, remove_leftovers, write_bytes_atomically
-from .addresses import objection, shown
+from .addresses import objection, without_secrets
 from .datafile import DataFile, verified_array
 from .dataset import Dataset
 from .location import default_data_dir, is_offline, places
@@ -77,8 +77,8 @@ def load_mnist(
     for mirror in asked:
         if reason := objection(mirror):
             raise ValueError(
-                f"load {source.name}: got the mirror {shown(mirror)!r}, {reason}; expected a list of https addresses, "
-                "or of http ones on this machine (localhost, 127.x.x.x, [::1]); give folders that hold the .gz files"
+                f"load {source.name}: got the mirror {without_secrets(mirror)!r}, {reason}; expected a list of https "
+                "addresses, or of http ones on this machine (localhost, 127.x.x.x, [::1]); give folders that hold the .gz files"
             )
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     download = partial(_download, folder, source, mirrors=asked, timeout=timeout, progress=progress)

@@ -264,6 +264,11 @@ class Layer:
             ValueError: a name is missing or unknown, a shape differs, or a number is not finite. Nothing has been
                 changed then, in both cases.
         """
+        self._put(self._prepared(state))
+        return self
+
+    def _prepared(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the arrays of `state` beside those they are for, so that nothing can go wrong any more: see `_put`."""
         mine = dict(self._arrays())
         check_kind("load_state_dict", "state", state, Mapping, "a mapping from names to arrays")
         given = {n: array for n, array in state.items() if str(n).rpartition(".")[2] != "num_batches_tracked"}
@@ -274,11 +279,12 @@ class Layer:
                 f"{shown(unknown) if unknown else 'none'}; expected {list(mine)}; load it into the model it was saved "
                 "from"
             )
-        ready = {name: _ready(name, given[name], array) for name, array in mine.items()}
-        for name, array in mine.items():
+        return {name: _ready(name, given[name], array) for name, array in mine.items()}
+
+    def _put(self, ready: Mapping[str, Array]) -> None:
+        for name, array in self._arrays():
             with on_device_of(array):
                 array[...] = ready[name]
-        return self
 
     def _arrays(self) -> Iterator[tuple[str, Array]]:
         for prefix, layer in self.leaves():

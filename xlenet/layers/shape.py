@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..backend import Array, namespace_of
-from ..checks import check_gradient
+from ..checks import check_axes, check_gradient
 from ..workspace import Workspace
 from .base import Layer
 
@@ -27,11 +27,7 @@ class Flatten(Layer):
     """
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, _Cache]:
-        if x.ndim == 0 or 0 in x.shape:
-            raise ValueError(
-                f"Flatten: got x of shape {tuple(x.shape)}; expected (N, ...), none of them 0; reshape it, and leave "
-                "empty batches out"
-            )
+        check_axes("Flatten", "(N) or (N, ...)", x=x)
         y = namespace_of(x).reshape(x, (x.shape[0], -1))
         return y, _Cache(y, tuple(x.shape))
 
