@@ -78,7 +78,8 @@ def load_mnist(
         if reason := objection(mirror):
             raise ValueError(
                 f"load {source.name}: got the mirror {without_secrets(mirror)!r}, {reason}; expected a list of https "
-                "addresses, or of http ones on this machine (localhost, 127.x.x.x, [::1]); give folders that hold the .gz files"
+                "addresses, or of http ones on this machine (localhost, 127.x.x.x, [::1]); give folders that hold the "
+                ".gz files"
             )
     folder = default_data_dir() if data_dir is None else Path(data_dir)
     download = partial(_download, folder, source, mirrors=asked, timeout=timeout, progress=progress)
