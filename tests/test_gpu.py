@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import logging
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -208,11 +209,12 @@ def home_without_rights(world: World) -> None:
     world.computing_fails(OSError(errno.EROFS, "Read-only file system", "/home/user/.cupy/kernel_cache/x"))
 
 
-EITHER = 'pip install "xlenet[cuda13]" (cuda12 where nvidia-smi says CUDA 12)'
+EITHER = "cuda12 in this where nvidia-smi says CUDA 12"
 NUMPY = "or --backend numpy"
 PART = "got CuPy without CUDA's compiler, headers or libraries"
 CASES: dict[Callable[[World], None], str] = {
-    not_installed: f"got no such package installed; expected a working cupy, {NUMPY}; {EITHER}",
+    not_installed: "got no such package installed; expected a working cupy, "
+    f'{NUMPY}; {EITHER}: pip install "xlenet[cuda13]"',
     no_driver: f"got no NVIDIA driver; expected one, and a GPU, {NUMPY}; install the driver (in a container: start it "
     "with --gpus all), until this shows the GPU: nvidia-smi",
     driver_too_old: "got an NVIDIA driver for CUDA 12.4, and CuPy for CUDA 13.0; expected a driver that is new "
@@ -242,9 +244,9 @@ CASES: dict[Callable[[World], None], str] = {
     no_library_at_import: f"{PART} (ImportError: libcudart.so.13: cannot open shared object file: No such file or "
     f'directory); expected them beside it, {NUMPY}; pip install "cupy-cuda13x[ctk]"',
     two_wheels: "got cupy-cuda12x 14.1.0 and cupy-cuda13x 14.2.0, which overwrite each other's files; expected one of "
-    f"them, {NUMPY}; pip uninstall -y cupy-cuda12x cupy-cuda13x && {EITHER}",
+    f'them, {NUMPY}; {EITHER}: pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install "xlenet[cuda13]"',
     wheel_and_source: "got cupy 13.6.0 and cupy-cuda13x 14.2.0, which overwrite each other's files; expected one of "
-    f"them, {NUMPY}; pip uninstall -y cupy cupy-cuda13x && {EITHER}",
+    f'them, {NUMPY}; {EITHER}: pip uninstall -y cupy cupy-cuda13x && pip install "xlenet[cuda13]"',
     full_gpu: "got a GPU without free memory (OutOfMemoryError: Out of memory allocating 512 bytes (allocated so far: "
     "0 bytes).; 16 of the pool's 512 bytes in use; 1,024 of the GPU's 85,000,000,000 bytes free); expected some, "
     f"{NUMPY}; see who holds it: nvidia-smi",
@@ -275,6 +277,15 @@ def test_the_cause_and_its_cure(world: World, case: Callable[[World], None]) -> 
         backend.resolve_backend("cupy")
     assert str(caught.value) == f"backend cupy: {CASES[case]}"
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="bash is asked, whether it can read the command")
+@by_name
+def test_the_cure_can_be_pasted_into_a_shell(case: Callable[[World], None]) -> None:
+    cure = CASES[case].rpartition("; ")[2].rpartition(": ")[2]
+    checked = subprocess.run(["bash", "-n", "-c", cure], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert cure.split()[0] in ("pip", "nvidia-smi", "unset", "export")
 
 
 @by_name

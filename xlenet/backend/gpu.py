@@ -16,7 +16,7 @@ _WHEELS = (
 )  # fmt: skip
 _OLDEST_CUDA, _NEWEST_CUDA = 12, 13  # for which there are wheels of CuPy 14
 _OTHERWISE = "or --backend numpy"
-_INSTALL = 'pip install "xlenet[cuda13]" (cuda12 where nvidia-smi says CUDA 12)'
+_WRITE_12 = "cuda12 in this where nvidia-smi says CUDA 12"  # the command behind it is for the newest
 
 # Numbers of CUDA's errors: they stay, and their names are only in the text.
 _DRIVER_TOO_OLD, _NO_DEVICE = 35, 100
@@ -38,7 +38,7 @@ def check_wheels() -> None:
         came = " and ".join(f"{name} {version}" for name, version in found.items())
         raise BackendError(
             f"backend cupy: got {came}, which overwrite each other's files; expected one of them, {_OTHERWISE}; "
-            f"pip uninstall -y {' '.join(found)} && {_INSTALL}"
+            f"{_WRITE_12}: {_instead(_NEWEST_CUDA)}"
         )
 
 
@@ -56,7 +56,8 @@ def not_imported(error: Exception) -> BackendError:
     """Return what to say about a CuPy that does not import."""
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
         return BackendError(
-            f"backend cupy: got no such package installed; expected a working cupy, {_OTHERWISE}; {_INSTALL}"
+            f"backend cupy: got no such package installed; expected a working cupy, {_OTHERWISE}; "
+            f"{_WRITE_12}: {_instead(_NEWEST_CUDA)}"
         )
     if is_part_absent(error):
         return _without_a_part(error, _major(None))
