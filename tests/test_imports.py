@@ -47,6 +47,7 @@ FLOORS = {
     "plotting": 4,
     "runs": 4,
     "snapshots": 4,
+    "trained": 4,
     "console": 5,
     "experiment": 5,
     "options": 5,

@@ -111,6 +111,7 @@ def configuration(options: argparse.Namespace, backend: Backend, dataset: Datase
         "image_size": dataset.x_train.shape[2],
         "channels": dataset.x_train.shape[1],
         "classes": len(dataset.class_names),
+        "class_names": list(dataset.class_names),
         "relu_after_conv3": options.relu_after_conv3,
     }
     return chosen | {
