@@ -86,9 +86,9 @@ class _Loss:
                 f"{type(self).__name__}: got backward without a forward before it; expected forward first; "
                 "call the loss"
             )
-        home = home_of(dloss) if is_foreign(dloss) else None if hasattr(dloss, "dtype") else self._home
+        home = None if hasattr(dloss, "dtype") else self._home  # a number is of no library
         if is_foreign(dloss):
-            dloss = borrow(dloss, operation=type(self).__name__, name="dloss")
+            dloss, home = borrow(dloss, operation=type(self).__name__, name="dloss"), home_of(dloss)
         with on_device_of(self._cache[0]):
             gradient = operation.backward(dloss, self._cache, work=work)
         self._cache = None  # only now: after a mistake in dloss, backward can be called again
@@ -167,7 +167,7 @@ class SoftmaxCrossEntropy(_Loss):
         return self._forward(softmax_cross_entropy, logits, labels, labels_checked, work)
 
     def backward(self, dloss: float | Array = 1.0, *, work: Workspace | None = None) -> Array:
-        """Return the gradient by the logits of the last forward, and forget them.
+        """Return the gradient by the logits of the last forward, as an array of their library, and forget them.
 
         Raises:
             RuntimeError: there was no forward since the last backward.
@@ -208,7 +208,7 @@ class NLLLoss(_Loss):
         return self._forward(nll_loss, log_probabilities, labels, labels_checked, work)
 
     def backward(self, dloss: float | Array = 1.0, *, work: Workspace | None = None) -> Array:
-        """Return the gradient by the log_probabilities of the last forward, and forget them.
+        """Return the gradient by the log_probabilities of the last forward, and forget them: an array of their library.
 
         Raises:
             RuntimeError: there was no forward since the last backward.

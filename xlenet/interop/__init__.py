@@ -1,7 +1,7 @@
 """Models and arrays that come from other libraries, or go to them.
 
-Layers and losses take arrays of PyTorch, JAX and whoever else speaks DLPack as they are; `borrow` and `give_back` are for
-functions that want arrays of NumPy or CuPy.
+Layers and losses take arrays of PyTorch, JAX and whoever else speaks DLPack as they are; `borrow` and `give_back` are
+for functions that want arrays of NumPy or CuPy.
 """
 
 from ..backend import borrow, give_back

@@ -15,7 +15,8 @@ from ..backend import (
     copy,
     debugging,
     default_backend,
-    give_back,
+    hand_over,
+    home_of,
     is_foreign,
     library_of,
     namespace_of,
@@ -111,8 +112,8 @@ class Layer:
 
     def _remember(self, x: Array, work: Workspace | None) -> Array:
         if is_foreign(x):
-            view = borrow(x, operation=type(self).__name__)
-            return give_back(self._apart(self._remember(view, work), view), like=x)
+            view, home = borrow(x, operation=type(self).__name__), home_of(x)
+            return hand_over(self._apart(self._remember(view, work), view), home, x)
         with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             y, cache = self._forward(x, work)
@@ -148,9 +149,9 @@ class Layer:
                 "call the layer on x"
             )
         if is_foreign(dy):
-            view = borrow(dy, operation=type(self).__name__, name="dy")
+            view, home = borrow(dy, operation=type(self).__name__, name="dy"), home_of(dy)
             dx = Layer.backward(self, view, need_dx=need_dx, work=work)
-            return None if dx is None else give_back(dx, like=dy)
+            return None if dx is None else hand_over(dx, home, dy)
         with on_device(type(self).__name__, "dy", dy):
             dx = self._backward(dy, self._cache[0], need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
@@ -168,7 +169,8 @@ class Layer:
     def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
         """Return the result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
         if is_foreign(x):
-            return give_back(Layer.infer(self, borrow(x, operation=type(self).__name__), work=work), like=x)
+            view, home = borrow(x, operation=type(self).__name__), home_of(x)
+            return hand_over(Layer.infer(self, view, work=work), home, x)
         with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             return self._infer(x, work)
