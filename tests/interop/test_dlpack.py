@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -411,6 +412,19 @@ def test_a_gradient_is_not_lost(torch: Any) -> None:
     with pytest.raises(TypeError, match=r"Linear: got dy, .* with requires_grad=True"):
         layer.backward(x)
     assert layer.backward(x.detach()).shape == (2, 3)
+
+
+def test_a_derivative_that_goes_forward_is_not_lost(torch: Any) -> None:
+    from torch.autograd import forward_ad
+
+    x = torch.ones(2, 3)
+    with forward_ad.dual_level():
+        with warnings.catch_warnings():  # PyTorch warns of itself
+            warnings.simplefilter("ignore")
+            dual = forward_ad.make_dual(x, x)
+        with pytest.raises(TypeError, match=r"ReLU: got x, .* with a forward-mode derivative; expected .*detach"):
+            ReLU()(dual)
+        assert ReLU()(x).shape == (2, 3)
 
 
 @pytest.mark.parametrize("without", ["no_grad", "inference_mode"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -102,18 +102,28 @@ def borrow(x: Any, *, operation: str = "borrow", name: str = "x") -> Array:
 
 def _without_gradient(x: Any, operation: str, name: str) -> Any:
     """Return `x` as an array that no gradient is recorded for, having checked that none is lost by that."""
+    libraries = _libraries(x)
+    if any(_carries_derivative(library, x) for library in libraries):
+        _refuse_to_lose("a forward-mode derivative", x, operation, name)
     if not getattr(x, "requires_grad", False):
         return x
-    recording = next(
-        (library.is_grad_enabled for library in _libraries(x) if hasattr(library, "is_grad_enabled")), None
-    )
-    if recording is None or recording():
-        raise TypeError(
-            f"{operation}: got {name}, {kind_of(x)} with requires_grad=True; expected one for which no gradient is "
-            f"recorded: it would be lost; pass {name}.detach(), compute under torch.no_grad(), or make an "
-            "autograd.Function of it, as docs/interop.md does"
-        )
+    recording = [library.is_grad_enabled() for library in libraries if hasattr(library, "is_grad_enabled")]
+    if any(recording) or not recording:
+        _refuse_to_lose("requires_grad=True", x, operation, name)
     return x.detach()
+
+
+def _carries_derivative(library: Any, x: Any) -> bool:
+    forward_mode = getattr(getattr(library, "autograd", None), "forward_ad", None)
+    return forward_mode is not None and forward_mode.unpack_dual(x).tangent is not None
+
+
+def _refuse_to_lose(what: str, x: Any, operation: str, name: str) -> NoReturn:
+    raise TypeError(
+        f"{operation}: got {name}, {kind_of(x)} with {what}; expected one for which no gradient is recorded: it would "
+        f"be lost; pass {name}.detach(), compute under torch.no_grad(), or make an autograd.Function of it, as "
+        "docs/interop.md does"
+    )
 
 
 def give_back(y: Array, *, like: Any) -> Any:
