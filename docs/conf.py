@@ -66,4 +66,9 @@ def setup(app):  # noqa: D103 - Sphinx's name for it
         text = file.read_text(encoding="utf-8") if page in _OF_THE_TOP else source[0]
         source[0] = as_the_site_shows_it(text, file.parent, _DOCS / f"{page}.md")
 
+    def name_arrays(app, what, name, thing, options, signature, returns):
+        # Sphinx prints what it puts in the place of an alias, where that is one of several types.
+        return tuple(part and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", part) for part in (signature, returns))
+
     app.connect("source-read", read)
+    app.connect("autodoc-process-signature", name_arrays)
