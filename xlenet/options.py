@@ -7,12 +7,13 @@ import math
 import os
 from collections.abc import Callable
 
+from .optim import SGD, Adam, AdamW
 from .schedules import SCHEDULES
+from .training import BATCH_SIZE, WEIGHT_DECAY
 
 # Peak learning rates that suit, where none is given.
-LEARNING_RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.004, "adamw": 0.004}
-WEIGHT_DECAYS = {"sgd": 5e-4, "nesterov": 5e-4, "adam": 0.0, "adamw": 0.01}
-BATCH_SIZE = 64
+LEARNING_RATES = {"sgd": SGD.usual_lr, "nesterov": SGD.usual_lr, "adam": Adam.usual_lr, "adamw": AdamW.usual_lr}
+WEIGHT_DECAYS = {"sgd": WEIGHT_DECAY, "nesterov": WEIGHT_DECAY, "adam": 0.0, "adamw": 0.01}
 
 
 def training_options() -> argparse.ArgumentParser:

@@ -23,12 +23,12 @@ from .data import Dataset, load
 from .data.location import is_offline
 from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
-from .options import BATCH_SIZE, training_options
+from .options import training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .snapshot_format import check_place
 from .snapshots import Snapshot, Snapshots, load_snapshot, restore
-from .training import Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
+from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
@@ -175,9 +175,9 @@ def _learn(
     with interruptible() as stopped:
         fit(
             model,
-            optimizer,
             train,
-            test,
+            optimizer=optimizer,
+            test=test,
             validation=validation,
             epochs=options.epochs,
             batch_size=options.batch_size,

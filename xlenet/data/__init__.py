@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .dataset import Dataset, hold_out
+from .examples import Examples, Labelled
 from .generated import generated_digits
 from .idx import parse_idx, read_idx
 from .images import Images, Normalization
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dataset",
+    "Examples",
     "Images",
+    "Labelled",
     "Normalization",
     "default_data_dir",
     "generated_digits",
