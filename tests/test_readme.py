@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.libraries import open_partner
+
 ROOT = Path(__file__).parent.parent
 TOP = [ROOT / name for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES = [*TOP, *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts)]
@@ -20,8 +22,16 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def needs(page: Path) -> list[str]:
+    """The packages without which a page's blocks are skipped: a line <!-- needs: onnx, onnxruntime --> says so."""
+    line = re.search(r"^<!-- needs: (.*) -->$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return line[1].split(", ") if line else []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_python_blocks_run_one_after_the_other(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in needs(page):
+        open_partner(package, package)
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks(page, "python"):
         exec(compile(block, page.name, "exec"), names)
@@ -30,7 +40,22 @@ def test_python_blocks_run_one_after_the_other(page: Path, capsys: pytest.Captur
         assert capsys.readouterr().out.splitlines() == printed
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("page", PAGES, ids=named)
+=======
+def test_what_a_page_needs_is_read(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for text, packages in (
+        ("# A\n\n<!-- needs: onnx, jax -->\n", ["onnx", "jax"]),
+        ("<!-- needs: onnx -->\n# A\n", ["onnx"]),
+        ("# A\n", []),
+    ):
+        page.write_text(text, encoding="utf-8")
+        assert needs(page) == packages
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))], ids=lambda p: p.name)
+>>>>>>> 0b54105 (A page of the docs can name the packages that its code needs, and is skipped without them)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
