@@ -40,9 +40,6 @@ def test_python_blocks_run_one_after_the_other(page: Path, capsys: pytest.Captur
         assert capsys.readouterr().out.splitlines() == printed
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("page", PAGES, ids=named)
-=======
 def test_what_a_page_needs_is_read(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     for text, packages in (
@@ -54,8 +51,7 @@ def test_what_a_page_needs_is_read(tmp_path: Path) -> None:
         assert needs(page) == packages
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))], ids=lambda p: p.name)
->>>>>>> 0b54105 (A page of the docs can name the packages that its code needs, and is skipped without them)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []

@@ -13,7 +13,7 @@ MaxPool2D(2).forwrad  # error: attr-defined
 LeNet5(28).train().size + "1"  # error: operator
 SGD(LeNet5(), momentum="0.9")  # error: arg-type
 Sequential(fc=3)  # error: arg-type
-fit(LeNet5(), SGD(LeNet5()), None)  # error: arg-type
+fit(LeNet5(), None, optimizer=SGD)  # error: arg-type
 best_epoch([]).epoch  # error: union-attr
 one_cycle("half")  # error: arg-type
 save_model("model.safetensors", None, {})  # error: arg-type

@@ -45,7 +45,8 @@ def train() -> list[Epoch]:
     images = Images(digits.x_train, digits.y_train)
     model = network()
     reveal_type(model.train())  # Sequential
-    history = fit(model, SGD(model, nesterov=True), images, epochs=1, batch_size=32, lr=0.01, schedule=one_cycle)
+    optimizer = SGD(model, nesterov=True)
+    history = fit(model, images, optimizer=optimizer, epochs=1, batch_size=32, lr=0.01, schedule=one_cycle)
     reveal_type(history[0].test_accuracy)  # float
     best = best_epoch(history)
     reveal_type(best.epoch if best else 0)  # int
