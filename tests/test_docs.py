@@ -59,12 +59,10 @@ def test_the_navigation_reaches_every_page(site: Path) -> None:
 
 
 def test_no_link_of_the_site_is_dead(site: Path) -> None:
-    dead = []
-    for html in site.rglob("*.html"):
-        text = html.read_text(encoding="utf-8")
-        for target in re.findall(r'(?:href|src)="(?!https?:|mailto:|#|data:|javascript:)([^"#?]+)', text):
-            if not (html.parent / target).exists():
-                dead.append(f"{html.relative_to(site)}: {target}")
+    address = re.compile(r'(?:href|src)="(?!https?:|mailto:|#|data:|javascript:)([^"#?]+)')
+    targets = [(page, to) for page in site.rglob("*.html") for to in address.findall(page.read_text(encoding="utf-8"))]
+    assert len(targets) > 1000  # the pattern still finds them
+    dead = [f"{page.relative_to(site)}: {to}" for page, to in targets if not (page.parent / to).exists()]
     assert dead == []
 
 

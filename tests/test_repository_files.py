@@ -19,9 +19,7 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("name", "below"), [("README.md", 200), ("README.zh-CN.md", 200), ("CONTRIBUTING.md", 60)]
-)
+@pytest.mark.parametrize(("name", "below"), [("README.md", 200), ("README.zh-CN.md", 200), ("CONTRIBUTING.md", 60)])
 def test_what_is_to_be_read_first_is_short(name: str, below: int) -> None:
     assert len(text_of(ROOT / name).splitlines()) < below
 
@@ -39,7 +37,17 @@ def test_the_citation_file_can_be_read() -> None:
     yaml = open_partner("yaml", "yaml")
     citation = yaml.safe_load(text_of(ROOT / "CITATION.cff"))
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
-    assert citation.keys() <= {"cff-version", "message", "title", "authors", "type", "abstract", "version", "license", "keywords"}
+    assert citation.keys() <= {
+        "cff-version",
+        "message",
+        "title",
+        "authors",
+        "type",
+        "abstract",
+        "version",
+        "license",
+        "keywords",
+    }
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] == "software"
     assert all(author.keys() <= {"name", "family-names", "given-names", "orcid"} for author in citation["authors"])

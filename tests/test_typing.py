@@ -43,5 +43,7 @@ def test_a_users_program_passes(tmp_path: Path) -> None:
 def test_a_users_mistakes_are_found(tmp_path: Path) -> None:
     lines = (HERE / "mistakes.py").read_text(encoding="utf-8").splitlines()
     wanted = {(n, line.rpartition("# error: ")[2]) for n, line in enumerate(lines, 1) if "# error: " in line}
-    found = {(n, re.search(r"\[([\w-]+)\]$", what)[1]) for n, what in said_of("mistakes.py", tmp_path) if "error" in what}  # type: ignore[index]
+    found = {
+        (n, re.search(r"\[([\w-]+)\]$", what)[1]) for n, what in said_of("mistakes.py", tmp_path) if "error" in what
+    }  # type: ignore[index]
     assert found == wanted

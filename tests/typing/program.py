@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import reveal_type
 
 import numpy as np
 
 import xlenet
-from xlenet import SGD, Adam, BatchNorm, Conv2D, Flatten, Layer, LeNet5, Linear, MaxPool2D, ReLU, Sequential
-from xlenet import SoftmaxCrossEntropy, Workspace, namespace_of, to_host, use_backend
+from xlenet import (
+    SGD,
+    Adam,
+    BatchNorm,
+    Conv2D,
+    Flatten,
+    Layer,
+    LeNet5,
+    Linear,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Workspace,
+    namespace_of,
+    to_host,
+    use_backend,
+)
 from xlenet.checkpoint import load_model, save_model
 from xlenet.data import Images, generated_digits, hold_out
 from xlenet.errors import DataError, XlenetError
@@ -78,4 +95,4 @@ def by_hand(path: str) -> None:
         reveal_type(error.exit_code)  # int
         raise
     reveal_type(LeNet5().load_state_dict(state))  # LeNet5
-    print(about, issubclass(DataError, XlenetError), list(names(model)), xlenet.__version__)
+    assert issubclass(DataError, XlenetError), (about, list(names(model)), xlenet.__version__)
