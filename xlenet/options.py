@@ -28,14 +28,16 @@ def training_options() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--data",
-        choices=["mnist", "fashion-mnist", "generated"],
-        help="default: mnist, else generated",
+        type=path,
+        metavar="DATA",
+        help="mnist, fashion-mnist, generated, FILE.npz (x_train, y_train, x_test, y_test), or a FOLDER: of a folder "
+        "of images for each class, or of IDX files (default: mnist, else generated)",
     )
     add(
         "--data-dir",
         type=path,
         metavar="DIR",
-        help="folder of the data (default: XLENET_DATA_DIR, else the cache folder)",
+        help="folder of mnist and fashion-mnist (default: XLENET_DATA_DIR, else the cache folder)",
     )
     add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
     add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")

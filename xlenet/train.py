@@ -259,7 +259,7 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
         names = (here.keys() | snapshot.config.keys()) - _MAY_DIFFER
         for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
             mine, theirs = here.get(name), snapshot.config.get(name)
-            if mine != theirs:
+            if mine != theirs and not (name == "data" and here["data_digest"] == snapshot.config.get("data_digest")):
                 raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
                     "it the options it began with"
@@ -283,7 +283,10 @@ def _run_folder(options: argparse.Namespace, config: dict[str, Any], snapshot: S
 
 def _load(options: argparse.Namespace) -> Dataset:
     try:
-        return load(options.data or "mnist", options.data_dir, progress=DownloadBar(quiet=options.quiet))
+        bar = DownloadBar(quiet=options.quiet)
+        return load(
+            options.data or "mnist", options.data_dir, progress=bar, note=lambda line: complain(f"note: {line}")
+        )
     except DataNotFoundError:
         if options.data is not None:
             raise

@@ -15,7 +15,7 @@ from tests.networks import on
 from xlenet import data, plotting
 from xlenet.data import Examples, Images, Normalization
 from xlenet.data.registry import MNIST
-from xlenet.errors import DataError
+from xlenet.errors import DataError, DataNotFoundError
 
 TABLE = Table()
 
@@ -204,9 +204,24 @@ TABLE.add(
 
 # ==== data sets ====
 
-call = Call(data.load, "load", lambda lib: {"name": "generated"}, arrays=False, dear=True)  # 70,000 digits
-_names = ("mnits", "", None, 3, ["mnist"], "MNIST")
-TABLE.add(call, [bad(call, "name", v, ValueError, repr(v), "mnist", named="") for v in _names])
+
+def _loading(lib: Lib) -> dict[str, Any]:
+    path = FOLDER / "mine.npz"
+    np.savez(path, x_train=np.zeros((9, 28, 28), np.uint8), y_train=np.arange(9) % 3)
+    return {"name": path, "data_dir": None, "image_size": None, "note": None}
+
+
+call = Call(data.load, "load", _loading, arrays=False)
+TABLE.add(
+    call,
+    paths(call, "name"),
+    [
+        bad(call, "name", v, DataNotFoundError, repr(v), "mnist", named="")
+        for v in ("mnits", "", "MNIST", "a\0b", "x/y")
+    ],
+    whole_numbers(call, "image_size", 0, -1, may_be_none=True),
+    [bad(call, "note", v, TypeError, repr(v), "a function") for v in (3, "print", [])],
+)
 
 call = Call(
     data.load_mnist,
