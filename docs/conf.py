@@ -38,6 +38,7 @@ autodoc_type_aliases = {"Array": "Array", "Padding": "Padding"}
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_use_rtype = False
 
 # Pages whose text is a file of the repository's top level, where people look for it.
 _OF_THE_TOP = {"changelog": _ROOT / "CHANGELOG.md", "contributing": _ROOT / "CONTRIBUTING.md"}
@@ -70,5 +71,10 @@ def setup(app):  # noqa: D103 - Sphinx's name for it
         # Sphinx prints what it puts in the place of an alias, where that is one of several types.
         return tuple(part and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", part) for part in (signature, returns))
 
+    def keep_initials(app, what, name, thing, options, lines):
+        # To docutils a line that begins with "Y. LeCun", or says "K.", is an item of a list.
+        lines[:] = [re.sub(r"^(\s*(?::param \w+: )?[A-Z])\.(?=\s|$)", r"\1\\.", line) for line in lines]
+
     app.connect("source-read", read)
+    app.connect("autodoc-process-docstring", keep_initials, priority=600)  # behind napoleon
     app.connect("autodoc-process-signature", name_arrays)
