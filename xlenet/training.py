@@ -257,6 +257,8 @@ def fit(
     _check_last_batch(model, train, batch_size)
     if optimizer is None:  # last: making one moves the model's parameters
         optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
+    for _, leaf in model.leaves():
+        leaf._count_from(optimizer.steps)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
     way = choose_way(party, batch_size)
     history = list(start.history)
