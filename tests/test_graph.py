@@ -201,7 +201,7 @@ def test_a_replay_moves_the_step_of_each_dropout(gpu: Lib) -> None:
         model, train = varied_network("float32"), images()
         optimizer, seen = SGD(model), []
         fit(
-            model, optimizer, train, epochs=2, batch_size=BATCH,
+            model, train, optimizer=optimizer, epochs=2, batch_size=BATCH,
             on_step=lambda p: seen.append([int(gpu.to_numpy(model[n].buffers["step"])[0]) for n in ("drop1", "drop2")]),
         )  # fmt: skip
     assert seen == [[k, k] for k in range(1, 15)]
