@@ -24,6 +24,7 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts
 # Whose names the API reference must have: what they list, or else their own public functions and classes.
 MODULES = ("xlenet", "xlenet.data", "xlenet.training", "xlenet.testing", "xlenet.plotting", "xlenet.errors")
 MODULES += ("xlenet.checkpoint", "xlenet.trained", "xlenet.snapshots", "xlenet.losses", "xlenet.optim", "xlenet.layers")
+MODULES += ("xlenet.interop", "xlenet.schedules", "xlenet.models")
 # Two names for one function, one of them in the reference; and what only neighbours in the package call.
 SHOWN_AS = {f"xlenet.{name}": f"xlenet.functional.{name}" for name in ("img2col", "col2img")}
 FOR_OTHER_MODULES = {"xlenet.checkpoint.read_arrays", "xlenet.training.check_finite"}
