@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import xlenet
+from bench import install_size
 from tests.libraries import open_partner
 
 ROOT = Path(__file__).parent.parent
@@ -97,6 +99,33 @@ def test_figures_outside_tables_are_the_same_in_both() -> None:
 def test_each_readme_leads_to_the_other() -> None:
     assert "(README.zh-CN.md)" in text_of(README).split("\n## ")[0]
     assert "(README.md)" in text_of(CHINESE).split("\n## ")[0]
+
+
+# ==== what an installation takes ====
+
+
+def test_the_size_of_an_installation_is_the_one_that_was_measured() -> None:
+    record = json.loads(text_of(ROOT / "bench" / "results" / "install_size.json"))
+    sizes = {name: found["mb"] for name, found in record["installed"].items()}
+    assert sizes["xlenet"] < record["promise_mb"] == install_size.PROMISE
+    base, torch = f"{sizes['xlenet']:.1f} MB", f"{sizes['torch, CPU']:.1f} MB"
+    for readme in (README, CHINESE):
+        assert base in text_of(readme)
+        assert torch in text_of(readme)
+    quickstart = text_of(ROOT / "docs" / "quickstart.md")
+    assert all(f"{mb:.1f}" in quickstart for mb in sizes.values())
+
+
+def test_what_lies_in_a_folder_is_counted(tmp_path: Path) -> None:
+    for name, size in (("numpy/a.py", 1_500_000), ("numpy/deep/b.so", 500_000), ("six.py", 250_000)):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(size))
+    (tmp_path / "numpy-2.4.dist-info").mkdir()
+    found = install_size.measured(tmp_path)
+    assert (found["mb"], found["files"]) == (2.2, 3)  # 2.25, rounded to even
+    assert found["largest_mb"] == {"numpy": 2.0, "six.py": 0.2}
+    assert found["packages"] == ["numpy-2.4"]
 
 
 # ==== continuous integration ====
