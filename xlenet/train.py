@@ -257,9 +257,11 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
     if snapshot is not None:
         here = json.loads(json.dumps(config))
         names = (here.keys() | snapshot.config.keys()) - _MAY_DIFFER
+        digest = here.get("data_digest")
+        same_data = digest is not None and digest == snapshot.config.get("data_digest")  # whatever it is called now
         for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
             mine, theirs = here.get(name), snapshot.config.get(name)
-            if mine != theirs and not (name == "data" and here["data_digest"] == snapshot.config.get("data_digest")):
+            if mine != theirs and not (name == "data" and same_data):
                 raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
                     "it the options it began with"

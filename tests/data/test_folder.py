@@ -199,9 +199,12 @@ def test_a_picture_stands_as_the_camera_was_held(tmp_path: Path) -> None:
 
 def test_one_image_in_colour_gives_all_three_channels(tmp_path: Path) -> None:
     x, _ = picture_folder(tmp_path, 30)
-    save_picture(tmp_path / "a" / "colour.png", np.dstack([x[0], x[1], x[2]]))
+    colour = np.dstack([x[0], x[1], x[2]])
+    save_picture(tmp_path / "a" / "colour.png", colour)
     found = load(tmp_path)
     assert found.x_train.shape[1:] == found.x_test.shape[1:] == (3, 28, 28)
+    everything = sorted_images(np.concatenate([found.x_train, found.x_test]).transpose(0, 2, 3, 1))
+    assert everything == sorted_images(np.stack([colour, *(np.dstack([grey] * 3) for grey in x)]))
 
 
 def test_photos_of_all_sizes_become_squares(tmp_path: Path) -> None:

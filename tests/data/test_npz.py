@@ -106,6 +106,7 @@ def test_other_sizes_become_what_lenet_takes(tmp_path: Path) -> None:
     notes: list[str] = []
     x = np.full((30, 20, 10), 9, np.uint8)
     x[:, 5:15, 2:8] = 250
+    x[:, 0, 0], x[:, -1, -1] = 0, 255  # a corner is not the border
     found = load(saved(tmp_path, x_train=x, x_test=x[:9]), note=notes.append)
     assert found.x_train.shape == (30, 1, 28, 28)
     assert notes == ["images of 20 x 10 are scaled to 28 x 28, and padded with the colour of their borders"]

@@ -81,11 +81,12 @@ def _in_words() -> Iterator[None]:
 
 def _check_directory(file: BinaryIO, size: int) -> None:
     """Look at the end of a zip file: a table of contents of gigabytes would be read before anybody could object."""
+    start = file.read(2)  # as NumPy tells them from others
     longest = min(size, _END.size + (1 << 16))  # with the longest comment
     file.seek(size - longest)
     tail = file.read(longest)
     place = tail.rfind(b"PK\5\6")
-    if place < 0 or len(tail) < place + _END.size:
+    if start != b"PK" or place < 0 or len(tail) < place + _END.size:
         raise UnfitError("which is no .npz file, or not a whole one; expected a zip file of arrays; save it again")
     _, _, _, _, count, directory, _, _ = _END.unpack_from(tail, place)
     if directory > _MOST_DIRECTORY or count == 0xFFFF or b"PK\6\7" in tail[max(0, place - 20) : place]:

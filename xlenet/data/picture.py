@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +48,18 @@ def read_picture(path: str | os.PathLike[str], size: int = 1 << 20) -> Array:
 
     Args:
         path: the file.
-        size: a length below which nobody needs it: a large JPEG may come out smaller, but not below 8 times that.
+        size: side of what is to be made of it: an image of more than 16 times that may come out smaller, but not below
+            8 times that.
 
     Raises:
         DataError: it cannot be read, is damaged, or has more pixels than are unpacked.
     """
+    from PIL import ImageOps
 
     def decode(image: Any) -> Array:
         if image.format == "JPEG":
             image.draft(image.mode, (8 * size, 8 * size))
-        return _as_array(image)
+        return _as_array(_reduced(ImageOps.exif_transpose(image), 8 * size))
 
     return _with_image(Path(path), decode)
 
@@ -62,8 +67,7 @@ def read_picture(path: str | os.PathLike[str], size: int = 1 << 20) -> Array:
 def _with_image(path: Path, use: Any) -> Any:
     from PIL import Image
 
-    with open_regular(path, _MOST_BYTES, "load") as (file, _), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata; too many pixels are told below
+    with open_regular(path, _MOST_BYTES, "load") as (file, _), _quiet():
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 width, height = image.size
@@ -85,15 +89,37 @@ def _with_image(path: Path, use: Any) -> Any:
             ) from error
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Pillow says beside its errors, of odd metadata for example, from the terminal."""
+    logger, nobody = logging.getLogger("PIL"), logging.NullHandler()
+    logger.addHandler(nobody)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(nobody)
+
+
 def _in_a_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return "".join(c if c.isprintable() else "?" for c in text)[:100]
 
 
-def _as_array(image: Any) -> Array:
-    from PIL import Image, ImageOps
+def _reduced(image: Any, side: int) -> Any:
+    """Return a large image by a whole factor smaller, but not below `side`: the rest would only cost memory."""
+    factor = max(image.size) // side
+    if factor < 2 or image.mode.startswith("I") or image.mode == "F":
+        return image
+    if image.mode in ("1", "P", "PA"):  # colours by number, of which there are no means
+        image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+    return image.reduce(factor)
 
-    image = ImageOps.exif_transpose(image)
+
+def _as_array(image: Any) -> Array:
+    from PIL import Image
+
     if image.mode.startswith("I") or image.mode == "F":
         return _from_deep(image)
     if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
@@ -112,4 +138,4 @@ def _from_deep(image: Any) -> Array:
     pixels = np.asarray(image)
     if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError(f"pixels of mode {image.mode} from {pixels.min():g} to {pixels.max():g}, not 8 or 16 bits")
-    return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
+    return (pixels // 257).astype(np.uint8)
