@@ -21,21 +21,18 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 PROMISE = 80.0  # MB, of the base package with NumPy
-_CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if the promise was not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch", default="torch==2.13.0+cpu", help="which PyTorch; 'none' leaves it out")
-    parser.add_argument(
-        "--torch-index", default=_CPU_WHEELS, help="where pip finds it; 'none' where pip is told already"
-    )
+    parser.add_argument("--torch-index", help="where pip finds PyTorch's builds for the CPU, unless it has been told")
     parser.add_argument("--json", type=Path, help="where to leave the record")
     options = parser.parse_args(arguments)
     contenders = {"xlenet": [str(_ROOT)], "xlenet[train]": [f"{_ROOT}[train]"]}
     if options.torch != "none":
-        index = [] if options.torch_index == "none" else ["--extra-index-url", options.torch_index]
+        index = ["--extra-index-url", options.torch_index] if options.torch_index else []
         contenders["torch, CPU"] = [*index, options.torch]
     record: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
