@@ -1,6 +1,6 @@
 """What every test can ask for.
 
-Environment variables (comma-separated lists): ``XLENET_REQUIRE_BACKENDS=cupy`` and ``XLENET_REQUIRE_PARTNERS=torch``
+Environment variables (comma-separated lists): ``XLENET_REQUIRE_BACKENDS=cupy`` and ``XLENET_REQUIRE_PARTNERS=torch,jax``
 turn the skip for a missing library or partner into a failure; ``XLENET_DATA_DIR`` is where real MNIST lies.
 """
 

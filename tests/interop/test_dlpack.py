@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import fake_cupy
 from tests.interop.partners import PARTNERS, Partner, open_lender, pointer_of
 from tests.layers.cases import CASES, Case
 from tests.libraries import Lib, open_library
@@ -33,6 +34,7 @@ from xlenet import (
     SoftmaxCrossEntropy,
     Workspace,
     functional,
+    use_backend,
 )
 from xlenet.backend import foreign
 from xlenet.errors import BackendError
@@ -570,6 +572,45 @@ def test_memory_of_a_gpu_is_cupys(memory: int, monkeypatch: pytest.MonkeyPatch) 
     assert asked == ["cupy"]
     assert borrow(Lender(host, (3, 0))).tolist() == [1.0, 1.0]  # pinned: of the host
     assert asked == ["cupy"]
+
+
+def test_what_lies_on_a_gpu_is_computed_there(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for CuPy; `test_on_a_gpu` is the real thing."""
+
+    class OnGPU:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+        def __dlpack__(self, **options: Any) -> Any:
+            raise AssertionError("the host has no business here")
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __array_namespace__(self) -> Any:
+            return SimpleNamespace(from_dlpack=OnGPU)
+
+    layer, x, labels = Linear(3, 2, rng=0), drawn(rng, 4, 3), np.array([0, 1, 1, 0])
+    loss, twin = SoftmaxCrossEntropy(), SoftmaxCrossEntropy()
+    with fake_cupy.installed() as cupy:
+        monkeypatch.setattr(cupy, "from_dlpack", lambda lender: lender.array, raising=False)
+        with use_backend("cupy"):
+            there = Linear(3, 2, rng=0)
+        theirs = OnGPU(cupy.asarray(x))
+        y = there(theirs)
+        value = loss(y, OnGPU(cupy.asarray(labels)))
+        dx = there.backward(loss.backward())
+        for got in (y, value, dx):
+            assert type(got) is OnGPU
+            assert type(got.array) is cupy.ndarray
+        expected = layer(x)
+        np.testing.assert_allclose(y.array.get(), expected, rtol=1e-5)
+        np.testing.assert_allclose(value.array.get(), twin(expected, labels), rtol=1e-5)
+        np.testing.assert_allclose(dx.array.get(), layer.backward(twin.backward()), rtol=1e-5, atol=1e-6)
+        with pytest.raises(TypeError, match=r"Linear: got x of cupy and weight of numpy; .*\.to\('cupy'\)"):
+            layer(theirs)
+        with pytest.raises(TypeError, match=r"Linear: got x of numpy and weight of cupy; .*\.to\('numpy'\)"):
+            there(Namespaced(x))
 
 
 def test_cupy_that_cannot_be_used_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
