@@ -34,3 +34,6 @@ class Flatten(Layer):
     def _backward(self, dy: Array, cache: _Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         xp = check_gradient("Flatten", dy, cache.y.shape, cache.y)
         return xp.reshape(dy, cache.x_shape) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 0
