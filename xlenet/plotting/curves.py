@@ -54,7 +54,7 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     check_kind("plot_curves", "title", title, str, "a text")
     series = _series(history)
     figure = new_figure(10.0, 4.4)
-    figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK)
+    figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK, parse_math=False)
     left, right = figure.subplots(1, 2)
     wide = len(_parts(series)) > len(_ALWAYS)  # the third label is longer
     figure.subplots_adjust(
