@@ -45,12 +45,16 @@ FLOORS = {
     "safetensors_header": 4,
     "snapshot_format": 4,
     "plotting": 4,
+    "gallery": 4,
+    "inside": 4,
+    "records": 4,
     "runs": 4,
     "snapshots": 4,
     "trained": 4,
     "console": 5,
     "experiment": 5,
     "options": 5,
+    "plot": 5,
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}

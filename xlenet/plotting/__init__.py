@@ -8,6 +8,7 @@ gives equal bytes.
 
 from __future__ import annotations
 
+from .comparison import plot_comparison
 from .confusion import plot_confusion
 from .curves import plot_curves
 from .digits import plot_digits
@@ -15,4 +16,12 @@ from .features import plot_features
 from .filters import plot_filters
 from .mistakes import plot_mistakes
 
-__all__ = ["plot_confusion", "plot_curves", "plot_digits", "plot_features", "plot_filters", "plot_mistakes"]
+__all__ = [
+    "plot_comparison",
+    "plot_confusion",
+    "plot_curves",
+    "plot_digits",
+    "plot_features",
+    "plot_filters",
+    "plot_mistakes",
+]

@@ -146,7 +146,7 @@ def fitted(words: str, inches: float, points: float) -> str:
         ('Ankle boot', 'a clas…g name')
     """
     line = "".join(c if c.isprintable() else " " for c in words)
-    most = max(3, int(inches / inches_of("a", points)))
+    most = max(3, int(inches / inches_of("a", points) + 1e-6))  # a width that was made to measure is enough
     if len(line) <= most:
         return line
     return f"{line[: most // 2].rstrip()}…{line[len(line) - (most - 1) // 2 :].lstrip()}"
