@@ -100,7 +100,8 @@ def _epoch(row: Any) -> dict[str, float]:
     if not isinstance(row, dict) or not all(name in row for name in wanted):
         raise ValueError(f"an epoch without {', '.join(wanted)}: {shown(row)}")
     for name, value in row.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < -_LARGEST or value > _LARGEST:
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        if not known or (isinstance(value, int) and abs(value) > _LARGEST):  # float() would overflow
             raise ValueError(f"{shown(name)} {shown(value)} in an epoch")
     if not 0 <= row["epoch"] <= 1e9:
         raise ValueError(f"epoch {shown(row['epoch'])}")
