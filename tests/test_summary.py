@@ -10,17 +10,24 @@ import pytest
 from tests.libraries import Lib
 from tests.networks import on
 from xlenet import (
+    AvgPool2D,
     BatchNorm,
     Conv2D,
+    Dropout,
     Flatten,
+    GlobalAvgPool2D,
     Layer,
     LeNet5,
     Linear,
     LogSoftmax,
     MaxPool2D,
+    Permute,
     ReLU,
+    Reshape,
     Sequential,
+    Sigmoid,
     Softmax,
+    Tanh,
 )
 
 # Multiply-accumulates of one image, counted before the first line of the library was written.
@@ -118,6 +125,13 @@ def test_a_whole_network_is_counted_as_pytorch_counts_it(torch: Any) -> None:
         (MaxPool2D(3, 1), (2, 5, 4), 2 * 3 * 2 * 8),
         (Softmax(), (7,), 35),
         (LogSoftmax(1), (7, 2), 70),
+        (AvgPool2D(3, 1), (2, 5, 4), 2 * 3 * 2 * 9),
+        (GlobalAvgPool2D(), (2, 5, 4), 40),
+        (Tanh(), (3, 4), 12),
+        (Sigmoid(), (3, 4), 12),
+        (Dropout(), (3, 4), 0),
+        (Reshape((2, 6)), (3, 4), 0),
+        (Permute((0, 2, 1)), (3, 4), 0),
     ],
     ids=repr,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_kind, check_path
-from .figures import BLUE, FAINT, GREEN, INK, VERMILLION, Axes, new_figure, save_figure, style_axes
+from .figures import BLUE, FAINT, GREEN, INK, VERMILLION, Axes, fitted, new_figure, save_figure, style_axes
 
 _COLOURS = {"train": VERMILLION, "validation": GREEN, "test": BLUE}
 # Dashes tell the curves apart where colour does not.
@@ -22,6 +22,7 @@ _ALWAYS = ("train", "test")
 _ERROR_TICKS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _LINEAR_BELOW = 1e-4  # errors smaller than this have no logarithmic room of their own, so that 100 % has a place
 _NARROWEST = 4.0  # the least ratio of the two ends of an accuracy axis: enough for three ticks
+_TITLE = 4.5  # inches
 _LABEL_HEIGHT = 0.065  # of a panel: labels nearer than this are pushed apart
 
 History = Sequence[Mapping[str, Any]]
@@ -54,7 +55,8 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     check_kind("plot_curves", "title", title, str, "a text")
     series = read_series("plot_curves", history)
     figure = new_figure(10.0, 4.4)
-    figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK, parse_math=False)
+    heading = _heading(fitted(title, _TITLE, 13), series)
+    figure.suptitle(heading, x=0.065, y=0.955, ha="left", fontsize=13, color=INK, parse_math=False)
     left, right = figure.subplots(1, 2)
     wide = len(_parts(series)) > len(_ALWAYS)  # the third label is longer
     figure.subplots_adjust(
