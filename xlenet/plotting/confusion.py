@@ -61,10 +61,8 @@ def plot_confusion(
         _write_counts(axes, counts, page.cell)
         _write_recalls(axes, counts, page.points)
     _draw_scale(figure, picture, _axes(figure, page, page.width - 0.78, 0.16))
-    place, heading = (
-        (0.2 / page.width, 1 - 0.16 / page.height),
-        f"{fitted(title, page.width - 0.4, 11.0)}\n{_summary(counts)}",
-    )
+    place = (0.2 / page.width, 1 - 0.16 / page.height)
+    heading = f"{fitted(title, page.width - 0.4, 11.0)}\n{_summary(counts)}"
     figure.text(*place, heading, va="top", fontsize=11, color=INK, linespacing=1.35, parse_math=False)
     return save_figure(figure, path)
 
