@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def make_run(folder: Path, *arguments: object, stop: bool = False) -> Path:
     """Train for two epochs on next to nothing."""
     patch = pytest.MonkeyPatch()
     with patch.context() as patched:
-        patched.setattr(train, "load", lambda *_, **__: tiny_dataset())
+        patched.setattr(train, "load", lambda *_, **__: tiny_dataset()._replace(name="mnist"))
         patched.delenv("XLENET_BACKEND", raising=False)
         if stop:
             patched.setattr(train.RunFolder, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -64,7 +65,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 def data(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The data set that is loaded, in a list, so that a test can change it; None is nowhere."""
     monkeypatch.delenv("XLENET_BACKEND", raising=False)
-    there: list[Any] = [tiny_dataset()]
+    there: list[Any] = [tiny_dataset()._replace(name="mnist")]
 
     def load(name: str, data_dir: str | None) -> Dataset:
         if there[0] is None:
@@ -133,22 +134,22 @@ def test_data_other_than_the_runs_are_taken_only_when_asked_for(
     assert call(run) == 0
     assert pictures(run) == ["curves.png", "filters.png"]
     assert "has other images or labels than the run saw" in capsys.readouterr().err
-    assert call(run, "--data", "tiny") == 0
+    assert call(run, "--data", "mnist") == 0
     assert pictures(run) == ALL
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"class_names": ("a", "b")}, "and tiny has (1, 28, 28) of 2"),
-        ({"x_test": np.zeros((30, 3, 28, 28), np.uint8)}, "and tiny has (3, 28, 28) of 10"),
+        ({"class_names": ("a", "b")}, "and mnist has (1, 28, 28) of 2"),
+        ({"x_test": np.zeros((30, 3, 28, 28), np.uint8)}, "and mnist has (3, 28, 28) of 10"),
     ],
 )
 def test_data_that_the_network_does_not_take(
     run: Path, data: list[Any], capsys: pytest.CaptureFixture[str], change: dict[str, Any], words: str
 ) -> None:
     data[0] = data[0]._replace(**change)
-    assert call(run, "--data", "tiny") == 0
+    assert call(run, "--data", "mnist") == 0
     assert pictures(run) == ["curves.png", "filters.png"]
     assert words in capsys.readouterr().err
 
@@ -335,10 +336,24 @@ def test_where_nothing_can_be_written(run: Path, tmp_path: Path, capsys: pytest.
     assert "error: --out: got " in capsys.readouterr().err
 
 
+def test_a_path_in_a_configuration_is_not_followed(
+    run: Path, data: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The digest would be right: it is not for a file to say what is read here."""
+    config = json.loads((run / "config.json").read_text()) | {"data": str(tmp_path)}
+    (run / "config.json").write_text(json.dumps(config))
+    assert call(run) == 0
+    assert pictures(run) == ["curves.png", "filters.png"]
+    assert "data of somebody's own" in capsys.readouterr().err
+    assert call(run, "--data", tmp_path) == 0
+    assert pictures(run) == ALL
+
+
 def test_as_a_user_starts_it(run: Path) -> None:
     """In a process of its own, without the data; and what reads its output may stop reading."""
     command = [sys.executable, "-m", "xlenet.plot", str(run)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    nowhere = os.environ | {"XLENET_DATA_DIR": str(run / "nowhere")}
+    done = subprocess.run(command, cwd=ROOT, env=nowhere, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(run / name) for name in ("curves.png", "filters.png")]
     assert done.stderr.count("\n") == 1

@@ -17,7 +17,8 @@ from .backend.gpu import in_a_line, is_out_of_memory
 from .checkpoint import save_arrays
 from .console import complain
 from .data import Dataset, Images, Normalization, hold_out, load
-from .errors import DataError, OutputError, XlenetError, shown
+from .data.registry import SOURCES
+from .errors import DataError, DataNotFoundError, OutputError, XlenetError, shown
 from .experiment import UsageError
 from .gallery import CURVES, FILTERS, OF_IMAGES, draw_curves, draw_filters, draw_images
 from .options import path, whole
@@ -48,7 +49,12 @@ def options_of_plot() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"where to (default: the run's folder; of several runs {COMPARED} in this one)",
     )
-    add("--data", type=path, metavar="NAME", help="the data set to test on (default: the run's own)")
+    add(
+        "--data",
+        type=path,
+        metavar="NAME",
+        help="the data set to test on, a name or a path as in training (default: the run's own)",
+    )
     add("--data-dir", type=path, metavar="DIR", help="folder of the data (default: XLENET_DATA_DIR, else the cache)")
     add("--image", type=whole(0), default=0, metavar="N", help="which test image goes through the layers (default: 0)")
     return parser
@@ -204,7 +210,7 @@ def _dataset(record: Record, options: argparse.Namespace) -> tuple[Dataset | Non
     try:
         if options.data is not None:
             return load_data(options.data, options.data_dir), ""
-        dataset = load_data(record.config.get("data", ""), options.data_dir)
+        dataset = load_data(_known(record.config.get("data")), options.data_dir)
     except (DataError, OutputError, ValueError, TypeError) as error:
         if options.data is not None:
             raise error if isinstance(error, XlenetError) else UsageError(f"--data: {error}") from error
@@ -215,6 +221,13 @@ def _dataset(record: Record, options: argparse.Namespace) -> tuple[Dataset | Non
             f"{shown(dataset.name)} has other images or labels than the run saw; --data takes it all the same",
         )
     return dataset, ""
+
+
+def _known(name: Any) -> str:
+    """Return the name of a data set that is known by one: a file does not say which paths of this machine are read."""
+    if name not in (*SOURCES, "generated"):
+        raise DataNotFoundError(f"it was {shown(name)}, data of somebody's own")
+    return str(name)
 
 
 def _misfit(trained: Trained, dataset: Dataset | None, image: int) -> str:

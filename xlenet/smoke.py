@@ -143,7 +143,9 @@ def _rate() -> tuple[float, int]:
 
 
 def _train(model: LeNet5, images: Images, watch: _Watch) -> None:
-    fit(model, SGD(model), images, epochs=10_000, batch_size=_BATCH, lr=0.01, on_step=watch, should_stop=watch.is_over)
+    optimizer = SGD(model)
+    over = watch.is_over
+    fit(model, images, optimizer=optimizer, epochs=10_000, batch_size=_BATCH, lr=0.01, on_step=watch, should_stop=over)
 
 
 class _Watch:
