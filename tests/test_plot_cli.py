@@ -256,7 +256,7 @@ GOOD = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.9, "test_loss": 0.6, 
         "{", "3", "[]", '{"epoch": 1}', json.dumps(GOOD | {"test_loss": "0.5"}), json.dumps(GOOD | {"epoch": True}),
         json.dumps(GOOD | {"epoch": 1e12}), json.dumps(GOOD | {"epoch": -1}), json.dumps(GOOD | {"lr": 10**400}),
         json.dumps(GOOD | {"lr": None}), json.dumps(GOOD | {"more": {"a": 1}}), json.dumps(GOOD) + "\n\n",
-        "\n".join(["{}"] * 20_001),
+        "\n".join([json.dumps(GOOD)] * 20_001),
     ],
 )  # fmt: skip
 def test_epochs_that_are_none(run: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
