@@ -17,6 +17,7 @@ from .choice import (
     use_backend,
 )
 from .debug import all_finite, debugging
+from .foreign import borrow, give_back, hand_over, home_of, is_foreign, share_memory
 from .libraries import Array, Namespace, kind_of, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
@@ -49,15 +50,20 @@ __all__ = [
     "backend_of",
     "batch_first",
     "batch_last",
+    "borrow",
     "copy",
     "debugging",
     "default_backend",
     "default_namespace",
     "empty",
     "empty_batch_last",
+    "give_back",
+    "hand_over",
+    "home_of",
     "in_one_piece",
     "in_parts",
     "into",
+    "is_foreign",
     "kind_of",
     "library_of",
     "namespace_of",
@@ -66,6 +72,7 @@ __all__ = [
     "put",
     "read",
     "resolve_backend",
+    "share_memory",
     "swappable",
     "swappables",
     "synchronize",
