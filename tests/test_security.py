@@ -20,8 +20,9 @@ NEEDED = {
     "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging",
     "math", "numbers",
     "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
-    "tempfile", "threading", "time", "types", "typing", "urllib", "warnings", "zlib",
-    "numpy", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
+    "tempfile", "threading", "time", "types", "typing", "unicodedata", "urllib", "warnings", "zipfile",
+    "zlib",
+    "PIL", "numpy", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
 }  # fmt: skip
 # Ways round a name.
 ROUNDABOUT = {
