@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.libraries import open_partner
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -15,14 +17,33 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def needs(page: Path) -> list[str]:
+    """The packages without which a page's blocks are skipped: a line <!-- needs: onnx, onnxruntime --> says so."""
+    line = re.search(r"^<!-- needs: (.*) -->$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return line[1].split(", ") if line else []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run_one_after_the_other(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in needs(page):
+        open_partner(package, package)
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(compile(block, page.name, "exec"), names)
         # A comment behind a print says what it prints.
         printed = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
         assert capsys.readouterr().out.splitlines() == printed
+
+
+def test_what_a_page_needs_is_read(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for text, packages in (
+        ("# A\n\n<!-- needs: onnx, jax -->\n", ["onnx", "jax"]),
+        ("<!-- needs: onnx -->\n# A\n", ["onnx"]),
+        ("# A\n", []),
+    ):
+        page.write_text(text, encoding="utf-8")
+        assert needs(page) == packages
 
 
 @pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))], ids=lambda p: p.name)
