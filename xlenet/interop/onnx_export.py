@@ -133,7 +133,7 @@ def _input_shape(model: Layer, given: Any) -> Shape:
 
 def _try_out(model: Layer, shape: Shape) -> None:
     """Let the layers themselves say what they do not take."""
-    array = next((array for _, array in model._arrays()), None)
+    array = next((array for _, array in model.named_parameters()), None)
     if array is None:
         model.infer(place(np.zeros((1, *shape), np.float32), default_backend()))
         return
@@ -195,13 +195,33 @@ def _tensor(onnx: Any, name: str, array: Any) -> Any:
     return onnx.TensorProto(name=name, data_type=kind, dims=array.shape, raw_data=data)
 
 
-def _windows(layer: Any, place: _Place) -> dict[str, Any]:
+def _windows(layer: Any, place: _Place, padding: Any = None, *, ceil_mode: int = 0) -> dict[str, Any]:
     windows = windows_of(layer, place.shape)
-    (top, bottom), (left, right) = windows.padding
+    (top, bottom), (left, right) = windows.padding if padding is None else padding
     attributes = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": [top, left, bottom, right]}
-    if windows.dilation != (1, 1):
-        attributes["dilations"] = windows.dilation
-    return attributes | ({"ceil_mode": 1} if getattr(layer, "ceil_mode", False) else {})
+    dilations = {} if windows.dilation == (1, 1) else {"dilations": windows.dilation}
+    return attributes | dilations | ({"ceil_mode": 1} if ceil_mode else {})
+
+
+def _pool(layer: Any, place: _Place, counts_padding: bool = False) -> dict[str, Any]:
+    """As `_windows`, for what may have ceil_mode. Whether a last window may begin in the padding at the end, opset 17
+    leaves open: where one would, padding of its own says how many windows there are.
+    """
+    windows = windows_of(layer, place.shape)
+    reach = [(n - 1) * s + e for n, s, e in zip(windows.out, windows.stride, windows.extent, strict=True)]
+    room = [size + sum(ends) - r for size, ends, r in zip(windows.size, windows.padding, reach, strict=True)]
+    if all(0 <= r < stride for r, stride in zip(room, windows.stride, strict=True)):
+        return _windows(layer, place)
+    if all(-stride < r <= 0 for r, stride in zip(room, windows.stride, strict=True)):
+        return _windows(layer, place, ceil_mode=1)
+    if counts_padding:
+        raise ValueError(
+            f"export_onnx: got layer {place.name!r}, {layer!r}, whose ceil_mode adds a window along one axis of "
+            f"{windows.size} only; expected one along both or none, since ONNX of opset {OPSET} cannot say so and count "
+            "padding; use ceil_mode=False and explicit padding"
+        )
+    padding = [(before, end + max(0, -r)) for (before, end), r in zip(windows.padding, room, strict=True)]
+    return _windows(layer, place, padding)
 
 
 def _conv(layer: Any, place: _Place) -> list[Any]:
@@ -209,7 +229,13 @@ def _conv(layer: Any, place: _Place) -> list[Any]:
 
 
 def _average(layer: Any, place: _Place) -> list[Any]:
-    return place.node("AveragePool", count_include_pad=int(layer.count_include_pad), **_windows(layer, place))
+    if windows_of(layer, place.shape).dilation != (1, 1):
+        raise ValueError(
+            f"export_onnx: got layer {place.name!r}, an AvgPool2D with dilation {layer.dilation}; expected 1, since "
+            f"ONNX of opset {OPSET} has no other; use a larger kernel"
+        )
+    counts = layer.count_include_pad and windows_of(layer, place.shape).padding != ((0, 0), (0, 0))
+    return place.node("AveragePool", count_include_pad=int(counts), **_pool(layer, place, counts))
 
 
 def _batchnorm(layer: Any, place: _Place) -> list[Any]:
@@ -238,7 +264,7 @@ _WRITERS: dict[type[Layer], Callable[[Any, _Place], list[Any]]] = {
     GlobalAvgPool2D: _plain("GlobalAveragePool"),
     Linear: lambda layer, place: place.node("Gemm", *layer.params, transB=1),
     LogSoftmax: _plain("LogSoftmax", axis="axis"),
-    MaxPool2D: lambda layer, place: place.node("MaxPool", **_windows(layer, place)),
+    MaxPool2D: lambda layer, place: place.node("MaxPool", **_pool(layer, place)),
     Permute: _plain("Transpose", perm="axes"),
     ReLU: _plain("Relu"),
     Reshape: _reshape,

@@ -216,7 +216,9 @@ class _Walk:
         if name == self._value:
             return X
         if name and name not in self._constants:
-            raise ValueError(f"it takes {shown(name)}, which is not the result of the node before; a chain does not branch")
+            raise ValueError(
+                f"it takes {shown(name)}, which is not the result of the node before; a chain does not branch"
+            )
         return self._constants[name] if name else None
 
     def _shape(self, attributes: Attributes) -> Any:

@@ -156,11 +156,8 @@ def _maxpool(chain: Chain, node: Node) -> None:
 
 
 def _avgpool(chain: Chain, node: Node) -> None:
-    arguments = _pool(chain, node)
-    if arguments.pop("dilation") != (1, 1):
-        raise ValueError("dilations other than 1; AvgPool2D has none")
     count_include_pad = bool(node.attributes.whole("count_include_pad"))
-    chain.append(node.label, AvgPool2D(**arguments, count_include_pad=count_include_pad))
+    chain.append(node.label, AvgPool2D(**_pool(chain, node), count_include_pad=count_include_pad))
 
 
 # ==== matrices, biases, normalisation ====
@@ -186,7 +183,7 @@ def _linear(chain: Chain, node: Node, weight: Any, bias: Any) -> None:
     """Add a product with `weight` (IN, OUT)."""
     if weight.ndim != 2 or len(chain.shape) != 1:
         raise ValueError(f"a product of arrays of {len(chain.shape) + 1} and {weight.ndim} axes; a Linear has two")
-    layer = Linear(*weight.shape, bias=False, rng=0, dtype=chain.dtype)
+    layer = Linear(weight.shape[0], weight.shape[1], bias=False, rng=0, dtype=chain.dtype)
     chain.append(node.label, _filled(chain, layer, weight=weight.T))
     if bias is not None and not _joins_bias(chain, bias):
         raise ValueError(f"a bias of shape {bias.shape}, not ({weight.shape[1]},)")
@@ -197,7 +194,9 @@ def _add(chain: Chain, node: Node) -> None:
     if len(constants) != 1 or constants[0] is None:
         raise ValueError("not one constant beside the network's own values")
     if not _joins_bias(chain, constants[0]):
-        raise ValueError(f"a constant of shape {constants[0].shape} that is no bias of the Conv, Gemm or MatMul before it")
+        raise ValueError(
+            f"a constant of shape {constants[0].shape} that is no bias of the Conv, Gemm or MatMul before it"
+        )
 
 
 def _joins_bias(chain: Chain, array: Any) -> bool:
@@ -249,7 +248,7 @@ def _reshape(chain: Chain, node: Node) -> None:
         raise ValueError(f"to shape {shown(sizes)}")
     first, *rest = (before[i] if size == 0 else size for i, size in enumerate(sizes)) if sizes else (None,)
     # Each x stays what it is: either the batch is copied or left open, or it is the one that the file was made for.
-    if not rest or first == -1 and -1 in rest or first not in (0, -1, chain.batch) and -1 in rest:
+    if not rest or (-1 in rest and first not in (0, chain.batch)):
         raise ValueError(f"to shape {shown(sizes)}, which mixes the images of a batch of {chain.batch or 'any size'}")
     _reshaped(chain, node.label, tuple(rest))
 
@@ -323,7 +322,7 @@ def _dropout(chain: Chain, node: Node) -> None:
             raise ValueError(f"{given.size} ratios")
         ratio = float(given.reshape(()))
     if ratio:
-        chain.append(node.label, Dropout(ratio))
+        chain.append(node.label, Dropout(ratio, rng=len(chain.layers)))  # each its own seed, the same every time
 
 
 def _cast(chain: Chain, node: Node) -> None:

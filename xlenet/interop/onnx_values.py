@@ -21,8 +21,10 @@ _KINDS = {
     9: ("|b1", "int32_data"),
     11: ("<f8", "double_data"),
 }
-_NAMES = "UNDEFINED FLOAT UINT8 INT8 UINT16 INT16 INT32 INT64 STRING BOOL FLOAT16 DOUBLE UINT32 UINT64 COMPLEX64 \
-COMPLEX128 BFLOAT16".split()
+_NAMES = (
+    "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16", "DOUBLE",
+    "UINT32", "UINT64", "COMPLEX64", "COMPLEX128", "BFLOAT16",
+)  # fmt: skip
 _EXTERNAL = 1  # TensorProto.DataLocation
 _MOST_AXES = 8
 _SMALL = 64  # numbers in what is put together: a shape, and never a weight
@@ -82,8 +84,8 @@ class Attributes:
         return int(self._take(name, _INT, default))
 
     def real(self, name: str, default: float) -> float:
-        """Return a number."""
-        return float(self._take(name, _FLOAT, default))
+        """Return a number: the shortest that has the same float32, which is what was meant by 0.9."""
+        return float(str(np.float32(self._take(name, _FLOAT, default))))
 
     def text(self, name: str, default: str) -> str:
         """Return a text."""
@@ -126,7 +128,7 @@ def fold(operator: str, given: list[Any], attributes: Attributes) -> Any:
     """
     if operator not in _FOLDED:
         raise ValueError("its inputs are all constants; only reshaping and the like is done with these")
-    if any(array is None for array in given) or not given and operator != "Constant":
+    if any(array is None for array in given) or (not given and operator != "Constant"):
         raise ValueError("an input is left out")
     result = np.asarray(_FOLDED[operator](given, attributes))
     attributes.end()
@@ -188,16 +190,17 @@ def _gather(given: list[Any], attributes: Attributes) -> Any:
 
 
 def _slice(given: list[Any], attributes: Attributes) -> Any:
-    """Of a vector, as in the shape of an image without its batch."""
+    """Of a vector, such as the shape of an image without its batch. From opset 10 on all but the vector are inputs."""
     _small(*given)
     array, *rest = given
-    if len(rest) > 2 and whole_numbers(rest[2]) not in ([0], [-1]) or array.ndim != 1:
+    if rest:
+        start, end, axes, step = map(whole_numbers, [*rest, *map(np.array, ([0], [0], [0], [1])[len(rest) :])])
+    else:
+        start, end, axes = (list(attributes.wholes(name, (0,))) for name in ("starts", "ends", "axes"))
+        step = [1]
+    if array.ndim != 1 or axes not in ([0], [-1]) or not len(start) == len(end) == len(step) == 1:
         raise ValueError("of more than a vector")
-    starts, ends = (whole_numbers(rest[i]) if rest else list(attributes.wholes(n, ())) for i, n in enumerate(("starts", "ends")))
-    attributes.wholes("axes")
-    steps = whole_numbers(rest[3]) if len(rest) > 3 else [1]
-    (start,), (end,), (step,) = starts, ends, steps
-    return array[start:end:step]
+    return array[start[0] : end[0] : step[0]]
 
 
 def whole_numbers(array: Any) -> list[int]:

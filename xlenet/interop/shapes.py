@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..functional import maxpool2d
 from ..functional.windows import windows_over
 from ..layers import (
     AvgPool2D,
@@ -84,9 +85,12 @@ def _pooled(layer: Any, shape: Shape) -> Shape:
 
 def windows_of(layer: Any, shape: Shape) -> Any:
     """Return where the windows of a convolution or a pooling lie over images of `shape` (C, H, W)."""
+    size, ceil_mode = (shape[1], shape[2]), getattr(layer, "ceil_mode", False)
+    if isinstance(layer, MaxPool2D):  # which takes no window of padding alone
+        return maxpool2d.windows_of(size, layer.kernel, layer.stride, layer.padding, ceil_mode, layer.dilation)
     return windows_over(
-        (shape[1], shape[2]), layer.kernel, layer.stride, layer.padding, getattr(layer, "dilation", 1),
-        ceil_mode=getattr(layer, "ceil_mode", False), operation=type(layer).__name__,
+        size, layer.kernel, layer.stride, layer.padding, layer.dilation, ceil_mode=ceil_mode,
+        operation=type(layer).__name__,
     )  # fmt: skip
 
 
@@ -103,7 +107,9 @@ def _multiplied(layer: Any, shape: Shape) -> Shape:
 
 def _normalised(layer: Any, shape: Shape) -> Shape:
     if len(shape) not in (1, 3) or shape[0] != layer.channels:
-        raise ValueError(f"BatchNorm: got x of {shape} each; expected {layer.channels} channels; look at the layer before")
+        raise ValueError(
+            f"BatchNorm: got x of {shape} each; expected {layer.channels} channels; look at the layer before"
+        )
     return shape
 
 
