@@ -217,8 +217,8 @@ def _pool(layer: Any, place: _Place, counts_padding: bool = False) -> dict[str, 
     if counts_padding:
         raise ValueError(
             f"export_onnx: got layer {place.name!r}, {layer!r}, whose ceil_mode adds a window along one axis of "
-            f"{windows.size} only; expected one along both or none, since ONNX of opset {OPSET} cannot say so and count "
-            "padding; use ceil_mode=False and explicit padding"
+            f"{windows.size} only; expected one along both or none, as ONNX of opset {OPSET} cannot say that and "
+            "count padding; use ceil_mode=False and explicit padding"
         )
     padding = [(before, end + max(0, -r)) for (before, end), r in zip(windows.padding, room, strict=True)]
     return _windows(layer, place, padding)

@@ -17,7 +17,7 @@ from ..strictjson import parse_json
 from .onnx_export import KEY
 from .onnx_operators import OPERATORS, Chain, Node, X
 from .onnx_package import onnx_package
-from .onnx_values import Attributes, fold, kind_name, read_tensor
+from .onnx_values import ANY, Attributes, fold, kind_name, read_tensor
 from .shapes import Shape
 
 MAX_BYTES = 64 << 20  # of a file, unless told otherwise: 250 times LeNet-5
@@ -222,10 +222,10 @@ class _Walk:
         return self._constants[name] if name else None
 
     def _shape(self, attributes: Attributes) -> Any:
-        """What a node Shape gives: 0 for the batch, which to a Reshape means as many as there are."""
+        """What a node Shape gives."""
         start, end = attributes.whole("start", 0), attributes.whole("end", len(self._chain.shape) + 1)
         attributes.end()
-        return np.array([0, *self._chain.shape], np.int64)[start:end]
+        return np.array([ANY, *self._chain.shape], np.int64)[start:end]
 
     def _keep(self, node: Any, array: Any) -> None:
         if len(node.output) != 1 or node.output[0] in self._constants or node.output[0] == self._value:

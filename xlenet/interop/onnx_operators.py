@@ -32,7 +32,7 @@ from ..layers import (
     Softmax,
     Tanh,
 )
-from .onnx_values import Attributes, whole_numbers
+from .onnx_values import ANY, Attributes, whole_numbers
 from .shapes import Shape, flat, output_shape
 
 X = object()  # stands for what comes along the chain, between the constants among a node's inputs
@@ -160,6 +160,18 @@ def _avgpool(chain: Chain, node: Node) -> None:
     chain.append(node.label, AvgPool2D(**_pool(chain, node), count_include_pad=count_include_pad))
 
 
+def _mean(chain: Chain, node: Node) -> None:
+    """Of whole channels, as some exporters write a global average. Up to opset 17 the axes are an attribute."""
+    (given,) = node.constants(0, 1)
+    named = whole_numbers(given) if given is not None else node.attributes.wholes("axes", ())
+    node.attributes.whole("noop_with_empty_axes")
+    if len(chain.shape) != 3 or sorted(map(chain.axis, named)) != [2, 3]:
+        raise ValueError(f"over axes {shown(list(named))}; what there is, is the mean of whole channels, axes 2 and 3")
+    chain.append(node.label, GlobalAvgPool2D())
+    if not node.attributes.whole("keepdims", 1):
+        chain.append(f"{node.label}_flat", Flatten())
+
+
 # ==== matrices, biases, normalisation ====
 
 
@@ -241,14 +253,15 @@ def _batchnorm(chain: Chain, node: Node) -> None:
 
 def _reshape(chain: Chain, node: Node) -> None:
     (target,) = node.constants(1, 1)
-    if node.attributes.whole("allowzero"):
-        raise ValueError("allowzero")
-    sizes, before = whole_numbers(target), (0, *chain.shape)
-    if any(size == 0 and i >= len(before) for i, size in enumerate(sizes)) or any(size < -1 for size in sizes):
+    sizes, before = whole_numbers(target), (ANY, *chain.shape)
+    if 0 in sizes and node.attributes.whole("allowzero"):
+        raise ValueError("to a shape with allowzero, which leaves nothing")
+    node.attributes.whole("allowzero")
+    if sizes[len(before) :].count(0) or any(size < -1 for size in sizes[1:]):
         raise ValueError(f"to shape {shown(sizes)}")
     first, *rest = (before[i] if size == 0 else size for i, size in enumerate(sizes)) if sizes else (None,)
     # Each x stays what it is: either the batch is copied or left open, or it is the one that the file was made for.
-    if not rest or (-1 in rest and first not in (0, chain.batch)):
+    if not rest or (-1 in rest and first not in (ANY, chain.batch)):
         raise ValueError(f"to shape {shown(sizes)}, which mixes the images of a batch of {chain.batch or 'any size'}")
     _reshaped(chain, node.label, tuple(rest))
 
@@ -332,6 +345,16 @@ def _cast(chain: Chain, node: Node) -> None:
         raise ValueError(f"of {chain.dtype} to another type")
 
 
+def _pad(chain: Chain, node: Node) -> None:
+    """Nothing: PyTorch writes paddings of nothing in front of poolings. Up to opset 10 all but x are attributes."""
+    given, *_ = node.constants(0, 3)
+    node.attributes.text("mode", "constant")
+    node.attributes.real("value", 0.0)
+    pads = node.attributes.wholes("pads", ()) if given is None else whole_numbers(given)
+    if any(pads):
+        raise ValueError(f"by {shown(pads)}; padding belongs into the Conv or the pooling behind it")
+
+
 def _plain(kind: type[Layer]) -> Callable[[Chain, Node], None]:
     def add(chain: Chain, node: Node) -> None:
         node.constants(0, 0)
@@ -354,6 +377,8 @@ OPERATORS: dict[str, Callable[[Chain, Node], None]] = {
     "LogSoftmax": lambda chain, node: _softmax(chain, node, LogSoftmax),
     "MatMul": _matmul,
     "MaxPool": _maxpool,
+    "Pad": _pad,
+    "ReduceMean": _mean,
     "Relu": _plain(ReLU),
     "Reshape": _reshape,
     "Sigmoid": _plain(Sigmoid),

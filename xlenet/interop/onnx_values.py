@@ -27,6 +27,7 @@ _NAMES = (
 )  # fmt: skip
 _EXTERNAL = 1  # TensorProto.DataLocation
 _MOST_AXES = 8
+ANY = -(2**40)  # the batch, in what a node Shape gives: how many there are is not known yet
 _SMALL = 64  # numbers in what is put together: a shape, and never a weight
 
 
@@ -136,11 +137,11 @@ def fold(operator: str, given: list[Any], attributes: Attributes) -> Any:
 
 
 def _reshape(given: list[Any], attributes: Attributes) -> Any:
-    if attributes.whole("allowzero"):
-        raise ValueError("allowzero")
     array, shape = given
-    target = [array.shape[i] if size == 0 else int(size) for i, size in enumerate(whole_numbers(shape))]
-    return array.reshape(target)
+    sizes = whole_numbers(shape)
+    if attributes.whole("allowzero") and 0 in sizes:
+        raise ValueError("to a shape with allowzero, which leaves nothing")
+    return array.reshape([array.shape[i] if size == 0 else size for i, size in enumerate(sizes)])
 
 
 def _cast(given: list[Any], attributes: Attributes) -> Any:
