@@ -37,6 +37,7 @@ FLOORS = {
     "models": 3,
     "data": 3,
     "testing": 3,
+    "interop": 4,
     "meter": 4,
     "metrics": 4,
     "steps": 4,
@@ -54,7 +55,7 @@ FLOORS = {
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}
-OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl"}
+OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "onnx"}
 
 
 @cache

@@ -204,7 +204,7 @@ class _Walk:
         OPERATORS[node.op_type](self._chain, Node(node.op_type, _label(node), given, attributes))
         attributes.end()
         for _, layer in self._chain.layers[before:]:
-            self._pay(sum(array.nbytes for array in layer.params.values()))
+            self._pay(layer.size * np.dtype(self._chain.dtype).itemsize)
         if not node.output or node.output[0] in self._constants:
             raise ValueError("its result has no name of its own")
         self._value = node.output[0]
