@@ -33,7 +33,11 @@ from ..layers import (
     Tanh,
 )
 from .onnx_values import ANY, Attributes, whole_numbers
-from .shapes import Shape, flat, output_shape
+from .shapes import Shape, flat, output_shape, windows_of
+
+# What some bytes of a file may ask for: numbers of one x, its padding included, and pixels that a window
+# sees or steps over.
+MOST_NUMBERS, _MOST_SEEN = 1 << 28, 1 << 16
 
 X = object()  # stands for what comes along the chain, between the constants among a node's inputs
 
@@ -80,7 +84,11 @@ class Chain:
 
     def append(self, label: str, layer: Layer) -> None:
         """Add a layer, which must take what comes out of the one before it."""
+        if isinstance(layer, Conv2D | MaxPool2D | AvgPool2D):
+            _check_size(layer, self.shape)
         self.shape = output_shape(layer, self.shape)
+        if math.prod(self.shape) > MOST_NUMBERS:
+            raise ValueError(f"its result has {math.prod(self.shape):,} numbers for each x, more than {MOST_NUMBERS:,}")
         self.layers.append((label, layer))
 
     def axis(self, axis: int) -> int:
@@ -95,6 +103,16 @@ class Chain:
         if array.dtype != self.dtype:
             raise ValueError(f"{array.dtype} numbers beside {self.dtype} ones")
         return array
+
+
+def _check_size(layer: Any, shape: Shape) -> None:
+    if len(shape) == 3:  # what else it is, output_shape refuses
+        windows = windows_of(layer, shape)
+        padded = shape[0] * math.prod(n + sum(ends) for n, ends in zip(windows.size, windows.padding, strict=True))
+        if padded > MOST_NUMBERS or max(math.prod(layer.kernel), *layer.stride) > _MOST_SEEN:
+            raise ValueError(
+                f"kernel {layer.kernel}, stride {layer.stride} and padding {windows.padding}, which no network has"
+            )
 
 
 # ==== convolution and what is like it ====
@@ -187,8 +205,10 @@ def _gemm(chain: Chain, node: Node) -> None:
         raise ValueError("transA; the batch is the first axis")
     alpha, beta = take.real("alpha", 1.0), take.real("beta", 1.0)
     weight = weight.T if take.whole("transB") else weight
-    weight = weight if alpha == 1.0 else alpha * weight
-    _linear(chain, node, weight, bias if bias is None or beta == 1.0 else beta * bias)
+    with np.errstate(all="ignore"):  # the layer refuses what is not finite
+        weight = weight if alpha == 1.0 else alpha * weight
+        bias = bias if bias is None or beta == 1.0 else beta * bias
+    _linear(chain, node, weight, bias)
 
 
 def _linear(chain: Chain, node: Node, weight: Any, bias: Any) -> None:
@@ -333,7 +353,7 @@ def _dropout(chain: Chain, node: Node) -> None:
     if given is not None:
         if given.size != 1:
             raise ValueError(f"{given.size} ratios")
-        ratio = float(given.reshape(()))
+        ratio = float(str(given.reshape(())))  # 0.4, and not 0.4000000059604645
     if ratio:
         chain.append(node.label, Dropout(ratio, rng=len(chain.layers)))  # each its own seed, the same every time
 

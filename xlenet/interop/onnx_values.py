@@ -86,7 +86,10 @@ class Attributes:
 
     def real(self, name: str, default: float) -> float:
         """Return a number: the shortest that has the same float32, which is what was meant by 0.9."""
-        return float(str(np.float32(self._take(name, _FLOAT, default))))
+        number = float(str(np.float32(self._take(name, _FLOAT, default))))
+        if not math.isfinite(number):
+            raise ValueError(f"attribute {name} is {number}")
+        return number
 
     def text(self, name: str, default: str) -> str:
         """Return a text."""
