@@ -5,7 +5,8 @@ y = x * m / (1 - p), where m is 0 with probability p and 1 otherwise: the mean o
 What is drawn is a function of (seed, step, index) alone, computed with 32-bit whole numbers: the same on every library,
 for any memory order, and without a state to save. The index counts the numbers of x in row-major order.
 
-    k1 = mix(step ^ low(seed)),  k2 = mix(k1 + high(seed)),  m = [ mix(mix(index ^ k1) + k2) >= p * 2^32 ]
+    a = mix(low(seed) + 0x9E3779B9),  b = mix(high(seed) + a)        on the host, once
+    k1 = mix(step ^ a),  k2 = mix(k1 + b),  m = [ mix(mix(index ^ k1) + k2) >= p * 2^32 ]
 
 `mix` is a bijection of the 32-bit numbers in which every bit of the argument turns over each bit of the result in half
 of all cases, nearly (lowbias32). Twice, with a key before each: two steps whose k1 differ in a few low bits would else
@@ -22,6 +23,7 @@ from ..checks import check_axes, check_cache, check_floating, check_gradient, ch
 from ..workspace import Workspace, new, out_for, scratch
 
 _WORD = 0xFFFFFFFF  # 32 bits
+_ROUNDS, _LAST = ((16, 0x7FEB352D), (15, 0x846CA68B)), 16  # of lowbias32
 
 
 class Cache(NamedTuple):
@@ -53,8 +55,8 @@ def forward(
     Example:
         >>> import numpy as np
         >>> forward(np.ones((2, 4)), 0.5, seed=1, step=7)[0]
-        array([[2., 0., 0., 0.],
-               [0., 2., 2., 2.]])
+        array([[2., 2., 0., 0.],
+               [0., 0., 0., 0.]])
 
     References:
         N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, Dropout (2014),
@@ -90,7 +92,8 @@ def forward(
 
 def _keys(seed: int, step: Any, x: Array, xp: Any) -> tuple[Array, Array]:
     """Return two keys (1,), uint32, that hang together with seed and step in no simple way."""
-    low, high = seed & _WORD, seed >> 32
+    low = _mixed((seed & _WORD) + 0x9E3779B9 & _WORD)  # the golden ratio: else seed 0 would be mixed to 0
+    high = _mixed((seed >> 32) + low & _WORD)
     if hasattr(step, "shape"):
         check_library("dropout", x=x, step=step)
         if tuple(step.shape) != (1,) or not xp.isdtype(step.dtype, "integral"):
@@ -108,12 +111,19 @@ def _keys(seed: int, step: Any, x: Array, xp: Any) -> tuple[Array, Array]:
     return first, second
 
 
+def _mixed(word: int) -> int:
+    """Do what `_mix` does, with a number on the host."""
+    for shift, odd in _ROUNDS:
+        word = (word ^ word >> shift) * odd & _WORD
+    return word ^ word >> _LAST
+
+
 def _mix(bits: Array, spare: Array | None, xp: Any) -> None:
     """Shuffle 32-bit numbers, in place: lowbias32."""
-    for shift, odd in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+    for shift, odd in _ROUNDS:
         bits ^= into(spare, xp.bitwise_right_shift, bits, shift)
         bits *= odd
-    bits ^= into(spare, xp.bitwise_right_shift, bits, 16)
+    bits ^= into(spare, xp.bitwise_right_shift, bits, _LAST)
 
 
 def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array:
@@ -131,7 +141,7 @@ def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array
         >>> import numpy as np
         >>> y, cache = forward(np.ones((1, 4)), 0.5, seed=1, step=7)
         >>> backward(np.array([[1.0, 2.0, 3.0, 4.0]]), cache)
-        array([[2., 0., 0., 0.]])
+        array([[2., 4., 0., 0.]])
     """
     check_cache("dropout", cache, Cache)
     factor = cache.factor

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .. import init
 from ..backend import Array, default_backend, on_device_of, place
-from ..checks import check_floating, check_gradient, number
+from ..checks import check_axes, check_floating, check_gradient, number
 from ..functional import dropout
 from ..workspace import Workspace
 from .base import Layer
@@ -35,8 +35,8 @@ class Dropout(Layer):
         >>> import numpy as np
         >>> drop = Dropout(0.5, rng=0)
         >>> drop(np.ones((2, 4)))
-        array([[2., 2., 0., 2.],
-               [0., 2., 0., 0.]])
+        array([[2., 0., 0., 2.],
+               [2., 0., 0., 2.]])
         >>> drop.eval()(np.ones((2, 4)))
         array([[1., 1., 1., 1.],
                [1., 1., 1., 1.]])
@@ -52,12 +52,12 @@ class Dropout(Layer):
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
         if not (self.training and self.p):
-            check_floating("Dropout", x=x)
-            return x, _Unchanged(x)
+            return self._infer(x, work), _Unchanged(x)
         return dropout.forward(x, self.p, seed=self._seed, step=self.buffers["step"], work=work)
 
     def _infer(self, x: Array, work: Workspace | None) -> Array:
         check_floating("Dropout", x=x)
+        check_axes("Dropout", "(N) or (N, ...)", x=x)
         return x
 
     def _settle(self) -> None:
