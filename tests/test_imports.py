@@ -55,7 +55,7 @@ FLOORS = {
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}
-OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "onnx"}
+OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "onnx", "torch", "jax"}
 
 
 @cache
@@ -319,7 +319,7 @@ def test_an_import_starts_nothing(after_import: dict[str, list[str]]) -> None:
 
 def test_an_import_loads_nothing_that_is_optional_or_slow(after_import: dict[str, list[str]]) -> None:
     loaded = {name.partition(".")[0] for name in after_import["loaded"]}
-    assert not loaded & (OPTIONAL | {"torch", "urllib", "ssl", "http", "asyncio", "socket", "argparse", "hypothesis"})
+    assert not loaded & (OPTIONAL | {"urllib", "ssl", "http", "asyncio", "socket", "argparse", "hypothesis"})
     below = {name.removeprefix("xlenet.").partition(".")[0] for name in after_import["loaded"] if "xlenet." in name}
     assert not below & {"data", "kernels", "plotting", "testing", "training", "checkpoint", "runs", "console", "train"}
 

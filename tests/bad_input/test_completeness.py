@@ -11,13 +11,14 @@ from typing import Any
 import xlenet
 from tests.bad_input.table import path_of
 from tests.bad_input.test_bad_input import CALLS, ROWS
-from xlenet import data, plotting, testing
+from xlenet import data, interop, plotting, testing
 
 PACKAGES = ("functional", "layers")
 MODULES = ("losses", "optim", "models", "schedules", "training", "metrics", "checkpoint", "snapshots", "init")
 
 # What has no rows, and why.
 EXEMPT = {
+    "interop.onnx_import.OnnxModel": "made by import_onnx; its constructor is Sequential's",
     "functional.conv2d.convolve": "part of forward: its arguments have been checked",
     "functional.conv2d.check_forward": "is itself the check of forward",
     "functional.conv2d.check_groups": "is itself a check",
@@ -110,7 +111,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
             importlib.import_module(m.name) for m in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}.")
         ]
     found = [value for module in modules for value in vars(module).values() if owner_of(value) == module.__name__]
-    for holder in (xlenet, data, plotting, testing):
+    for holder in (xlenet, data, interop, plotting, testing):
         found += [getattr(holder, name) for name in holder.__all__]
     for value in found:
         if inspect.ismodule(value) or not callable(value) or value.__name__.startswith("_") or is_record(value):
