@@ -352,10 +352,11 @@ def test_an_imported_model_learns_and_goes_out_again(
     x = rng.standard_normal((24, *model.input_shape)).astype(F)
     labels = rng.integers(0, 4, 24)
     loss, optimizer = SoftmaxCrossEntropy(), Adam(model.train())
-    if style == "pytorch":
-        model["drop"].eval()  # it falls steadily only without chance
+    for name in model:
+        if isinstance(model[name], Dropout):
+            model[name].eval()  # the loss falls steadily only without chance
     losses = [float(train_step(model, loss, optimizer, x, labels, 0.01)[0]) for _ in range(40)]
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     save_model(tmp_path / "m.safetensors", model, {})
     again = import_onnx(saved(graph, tmp_path)).load_state_dict(load_model(tmp_path / "m.safetensors")[0])
     path = export_onnx(model.eval(), tmp_path / "again.onnx")

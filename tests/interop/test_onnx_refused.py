@@ -298,6 +298,35 @@ def test_bytes_that_are_no_onnx_file(tmp_path: Path, onnx: ModuleType, data: byt
         import_onnx(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize("unit", [b"\x0a\x00", b"\x2a\x00", b"\x5a\x00", b"\x0a\x04\x0a\x00\x0a\x00"])
+def test_a_file_of_next_to_nothing_many_times_is_refused_before_it_is_unpacked(
+    tmp_path: Path, onnx: ModuleType, unit: bytes
+) -> None:
+    """Nodes, tensors or inputs of nothing: a megabyte in the file, a hundred in memory."""
+    body = unit * (3_000_000 // len(unit))
+    size = bytes(
+        [len(body) & 0x7F | 0x80, len(body) >> 7 & 0x7F | 0x80, len(body) >> 14 & 0x7F | 0x80, len(body) >> 21]
+    )
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x07\x42\x02\x10\x0d\x3a" + size + body)
+    with pytest.raises(DataError, match=r"more than 1,048,576 bytes besides numbers.*expected an ONNX file"):
+        import_onnx(tmp_path / "m.onnx")
+
+
+def test_numbers_may_be_more_than_the_rest(tmp_path: Path, onnx: ModuleType) -> None:
+    """Two megabytes of them as bytes, in an initialiser or in a Constant, or each as a float of its own."""
+    wide = np.ones((3, 200_000), F)
+    for number in range(3):
+        g = graph(onnx)
+        if number == 0:
+            name = g.constant(wide)
+        elif number == 1:
+            name = g.aside("Constant", value=onnx.numpy_helper.from_array(wide))
+        else:
+            g.initializers.append(onnx.helper.make_tensor(name := "wide", 1, wide.shape, wide.ravel()))
+        g.node("MatMul", name)
+        assert import_onnx(g.save(tmp_path / "m.onnx"))["matmul"].size == wide.size
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, onnx: ModuleType) -> None:
     path = export_onnx(LeNet5(rng=0), tmp_path / "m.onnx")
     with pytest.raises(DataError, match=r"more than 1,000 bytes"):

@@ -18,11 +18,13 @@ from .onnx_export import KEY
 from .onnx_operators import OPERATORS, Chain, Node, X
 from .onnx_package import onnx_package
 from .onnx_values import ANY, Attributes, fold, kind_name, read_tensor
+from .protobuf import check_structure
 from .shapes import Shape
 
 MAX_BYTES = 64 << 20  # of a file, unless told otherwise: 250 times LeNet-5
 OLDEST, NEWEST = 7, 22  # versions of the operators that are understood
-_MOST_NODES, _MOST_SIZE, _MOST_ABOUT = 10_000, 2**31, 1 << 20
+_MOST_STRUCTURE = 1 << 20  # bytes besides numbers, which may take a hundred times their size: see `check_structure`
+_MOST_NODES, _MOST_SIZE = 10_000, 2**31
 _DTYPES = {1: "float32", 11: "float64"}
 
 
@@ -81,9 +83,11 @@ def import_onnx(
     onnx = onnx_package("import_onnx")
     data = read_at_most(path, max_bytes, "import_onnx")
     try:
+        check_structure(data, _MOST_STRUCTURE)
         file = onnx.ModelProto.FromString(data)
-    except Exception as error:  # protobuf's own, of several kinds
-        raise _refused(path, "bytes that are none", "an ONNX file; it is damaged or of another kind") from error
+    except Exception as error:  # of protobuf there are several kinds
+        why = str(error) if isinstance(error, ValueError) else "bytes that protobuf does not read"
+        raise _refused(path, why, "an ONNX file; it is damaged or of another kind") from error
     del data
     try:
         return _read(file, input_shape, max_bytes)
@@ -268,8 +272,6 @@ def _named(layers: list[tuple[str, Layer]]) -> dict[str, Layer]:
 def _about(file: Any) -> dict[str, Any]:
     for pair in file.metadata_props:
         if pair.key == KEY:
-            if len(pair.value) > _MOST_ABOUT:
-                raise ValueError(f"more than {_MOST_ABOUT:,} characters about the model")
             about = parse_json(pair.value.encode(), nan=True)
             if isinstance(about, dict):
                 return about

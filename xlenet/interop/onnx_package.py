@@ -14,7 +14,6 @@ def onnx_package(operation: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the packages that it needs: nobody here can mend them
             import onnx
-            import onnx.checker
     except ImportError as error:
         raise MissingExtraError(f'{operation}: onnx is not installed; pip install "xlenet[onnx]"') from error
     return onnx

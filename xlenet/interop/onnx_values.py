@@ -52,7 +52,7 @@ def read_tensor(tensor: Any) -> Any:
         raise ValueError(f"tensor {name} has shape {shown(shape)} and {count:,.6g} numbers")
     if not count:
         return np.empty(0, np.dtype(dtype).newbyteorder("="))  # (0, 2**62) is a shape that NumPy does not take
-    array = np.frombuffer(held, dtype) if isinstance(held, bytes) else np.array(held, dtype)
+    array = np.frombuffer(held, dtype) if isinstance(held, bytes) else np.fromiter(held, dtype, len(held))
     return array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape)
 
 
