@@ -250,7 +250,9 @@ def _joins_bias(chain: Chain, array: Any) -> bool:
     bias = np.broadcast_to(chain.numbers(array).reshape(-1), (count,))
     before = layer.state_dict()
     if "bias" in before:
-        layer.load_state_dict(before | {"bias": to_host(before["bias"]) + bias})
+        with np.errstate(all="ignore"):  # the layer refuses what is not finite
+            bias = to_host(before["bias"]) + bias
+        layer.load_state_dict(before | {"bias": bias})
     else:
         layer._add_parameter("bias", bias.copy())
         layer.load_state_dict(before | {"bias": bias})  # which looks whether it is finite
