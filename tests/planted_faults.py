@@ -570,7 +570,7 @@ FAULTS = [
         ("ONNX: any opset", "or not OLDEST <= versions[0] <= NEWEST:", "or False:"),
         ("ONNX: outputs besides", "if outputs != [end]:", "if end not in outputs:"),
         ("ONNX: a weight as often as one likes", "if self._room < 0:", "if False:"),
-        ("ONNX: names twice", "while name in named:", "while False:"),
+        ("ONNX: names twice", "while name in names:", "while False:"),
         ("ONNX: an imported model trains", "return model.eval()", "return model"),
         ("ONNX: sparse tensors passed over", "if graph.sparse_initializer:", "if False:"),
     ),

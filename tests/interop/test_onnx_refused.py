@@ -46,6 +46,12 @@ def mask(g: Graph) -> None:
     g.nodes.append(g.onnx.helper.make_node("Relu", ["value0_1"], ["z"], name="of the mask"))
 
 
+def bias_of_columns(g: Graph) -> None:
+    """As many columns as channels: (3,) is a number for each column all the same."""
+    g.node("Conv", g.weight(3, 2, 1, 4))
+    g.node("Add", g.constant(np.ones(3, F)), name="the node")
+
+
 def of(operator: str, *arrays: Any, **attributes: Any) -> Make:
     """One node of the chain, with constants behind x."""
 
@@ -106,6 +112,7 @@ NODES: dict[str, tuple[Make, Any, int, str]] = {
     "a matmul of images": (of("MatMul", np.ones((6, 6), F)), IMAGE, 17, r"a product of arrays of 4 and 2 axes"),
     "a matmul of another size": (of("MatMul", np.ones((4, 3), F)), ("N", 3), 17, r"got x of \(3,\) each; expected \(4,\)"),
     "an addition of its own": (of("Add", np.ones(3, F)), ("N", 3), 17, r"'Add', node 'the node': a constant of shape \(3,\)"),
+    "a bias for each column": (bias_of_columns, IMAGE, 17, r"'Add', node 'the node': a constant of shape \(3,\) that is no bias"),
     "numbers of another type": (of("MatMul", np.ones((3, 3))), ("N", 3), 17, r"float64 numbers beside float32 ones"),
     "whole numbers as weights": (of("MatMul", np.ones((3, 3), np.int64)), ("N", 3), 17, r"int64 numbers beside"),
     "weights that are not finite": (of("MatMul", np.full((3, 3), np.nan, F)), ("N", 3), 17, r"not finite|finite"),

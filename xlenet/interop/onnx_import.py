@@ -256,17 +256,17 @@ def _label(node: Any) -> str:
 
 
 def _named(layers: list[tuple[str, Layer]]) -> dict[str, Layer]:
-    """Return the layers by names that are valid and differ."""
-    named: dict[str, Layer] = {}
+    """Return the layers by names that are valid and differ; of several, one with weights has its name as it is."""
+    names: dict[str, int] = {}
     times = Counter[str]()
-    for label, layer in layers:
+    for number, (label, layer) in sorted(enumerate(layers), key=lambda item: not item[1][1].params):
         stem = re.sub(r"[^\w.]+", "_", label, flags=re.ASCII)[:60].strip("_.") or type(layer).__name__.lower()
         name = stem
-        while name in named:
+        while name in names:
             times[stem] += 1
             name = f"{stem}_{times[stem] + 1}"
-        named[name] = layer
-    return named
+        names[name] = number
+    return {name: layers[number][1] for name, number in sorted(names.items(), key=lambda item: item[1])}
 
 
 def _about(file: Any) -> dict[str, Any]:
