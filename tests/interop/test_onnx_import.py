@@ -313,6 +313,15 @@ def test_transposes_there_and_back_are_nothing(tmp_path: Path, onnx: ModuleType)
     assert model.infer(images(g, 3)).shape == (3, 2, 12)
 
 
+def test_two_transposes_the_same_way_are_two(tmp_path: Path, onnx: ModuleType, runtime: Run) -> None:
+    g = Graph(onnx, 17, ["N", 2, 3, 4])
+    g.rank = 4
+    g.node("Transpose", perm=[0, 3, 1, 2])
+    g.node("Transpose", perm=[0, 3, 1, 2])
+    path, x = g.save(tmp_path / "m.onnx"), images(g, 3)
+    np.testing.assert_array_equal(import_onnx(path).infer(x), runtime(path, x))
+
+
 def test_a_batch_that_the_file_fixes_becomes_free(tmp_path: Path, onnx: ModuleType, runtime: Run) -> None:
     graph = STYLES["cntk"](onnx, 8)
     path = saved(graph, tmp_path)
