@@ -40,6 +40,7 @@ class Case:
     shape: tuple[int, ...]
     has_arrays: bool = True
     gives_views: bool = False  # of x or dy, where there is nothing to compute
+    draws: bool = False  # random numbers, others in each step of training
 
     def make(self, lib: Lib, dtype: str = "float64", **options: Any) -> Layer:
         """The layer on `lib`, the same numbers each time."""
@@ -79,7 +80,7 @@ CASES = {
     "GlobalAvgPool2D": Case(GlobalAvgPool2D, (3, 2, 4, 5), False),
     "Tanh": Case(Tanh, (3, 2, 4, 5), False),
     "Sigmoid": Case(Sigmoid, (3, 2, 4, 5), False),
-    "Dropout": Case(lambda: Dropout(0.4, rng=0), (3, 2, 4, 5), False, gives_views=True),
+    "Dropout": Case(lambda: Dropout(0.4, rng=0), (3, 2, 4, 5), False, gives_views=True, draws=True),
     "Dropout of nothing": Case(lambda: Dropout(0.0, rng=0), (5, 3), False, gives_views=True),
     "Reshape": Case(lambda: Reshape((4, -1, 2)), (3, 2, 4, 5), False, gives_views=True),
     "Permute": Case(lambda: Permute((0, 2, 3, 1)), (3, 2, 4, 5), False, gives_views=True),
