@@ -29,11 +29,13 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.fuzzing import checkpoints, configs, idx, onnx_files, snapshots
+from tests.fuzzing import checkpoints, configs, idx, npz, onnx_files, pictures, snapshots
 from tests.libraries import import_quietly
 
-KINDS = {"checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs}
-MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2
+KINDS = {
+    "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "npz": npz, "picture": pictures,
+}  # fmt: skip
+MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2 + ["npz"] * 4 + ["picture"] * 4
 with contextlib.suppress(ImportError):
     import_quietly("onnx")
     KINDS["onnx"] = onnx_files

@@ -55,7 +55,9 @@ FLOORS = {
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}
-OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "onnx", "torch", "jax"}
+OPTIONAL = {
+    "PIL", "cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "onnx", "torch", "jax",
+}  # fmt: skip
 
 
 @cache
@@ -333,7 +335,8 @@ WITH_PUBLIC_NAMES = [name for name, tree in sources().items() if (PACKAGE / name
 def test_what_a_package_offers_is_what_it_imports(name: str) -> None:
     """`__all__` holds every public name that the file brings in, each once, and each is there."""
     module = importlib.import_module(f"xlenet.{name}" if name else "xlenet")
-    helpers = {"annotations", "os", "Sequence", "TYPE_CHECKING", "SOURCES"}  # what data.load needs for itself
+    helpers = {"annotations", "os", "Callable", "Sequence", "TYPE_CHECKING", "SOURCES"}  # what data.load needs
+    helpers |= {"check_callable", "check_path", "integer"}
     brought_in = {
         alias.asname or alias.name
         for node in sources()[name].body

@@ -79,10 +79,11 @@ def sizes(call: Call, argument: str) -> list[Row]:
     return [bad(call, argument, value, error, (), wanted) for value, error, wanted in KERNELS]
 
 
-def dtypes(call: Call, says: str = "") -> list[Row]:
+def dtypes(call: Call, says: str = "", *, may_be_none: bool = False) -> list[Row]:
     return [
         bad(call, "dtype", value, ValueError, (), "'float32' or 'float64'", says=says)
         for value in ("float16", "int8", "complex64", "", None, 32, np.float16, np.int64, object)
+        if value is not None or not may_be_none
     ]
 
 

@@ -97,7 +97,7 @@ UNTRIED = {
     "random": "a switch of a test",
 }
 UNTRIED_OF = {
-    "data.load": "hands all but the name to load_mnist",
+    "data.load": "hands what is of a download to load_mnist",
     "snapshots.save_snapshot": "best is another state_dict of the model",
 }
 

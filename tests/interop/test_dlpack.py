@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import fake_cupy
 from tests.interop.partners import PARTNERS, Partner, open_lender, pointer_of
 from tests.layers.cases import CASES, Case
 from tests.libraries import Lib, open_library
@@ -33,10 +34,12 @@ from xlenet import (
     SoftmaxCrossEntropy,
     Workspace,
     functional,
+    use_backend,
 )
 from xlenet.backend import foreign
 from xlenet.errors import BackendError
 from xlenet.interop import borrow, give_back
+from xlenet.layers.base import _kept
 from xlenet.training import train_step
 
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -116,7 +119,7 @@ def test_a_result_is_the_callers_own(case: Case, nested: bool, rng: np.random.Ge
 
 
 def test_a_layer_made_of_layers_by_somebody_else_is_looked_into(torch: Any) -> None:
-    """Also where what it remembers lies in a list of layers, and one of them knows the whole."""
+    """Also where they lie in a list, and one of them knows the whole."""
 
     class Twice(Layer):
         def __init__(self) -> None:
@@ -137,6 +140,8 @@ def test_a_layer_made_of_layers_by_somebody_else_is_looked_into(torch: Any) -> N
     layer = Twice()
     layer(torch.tensor([-1.0, 2.0])).fill_(1.0)
     assert layer.backward(torch.tensor([5.0, 7.0])).tolist() == [0.0, 7.0]
+    layer.forget()
+    assert list(_kept(layer)) == []
 
 
 def test_forward_and_backward_in_two_libraries(rng: np.random.Generator) -> None:
@@ -244,13 +249,16 @@ def test_flatten_looks_at_the_callers_memory(partner: Partner, rng: np.random.Ge
 def test_a_result_outlives_what_it_is_a_view_of(partner: Partner) -> None:
     numbers = np.arange(100_000, dtype=np.float32)
     x = partner.asarray(numbers.reshape(1, 10, 100, 100))
-    y, view = Flatten()(x), borrow(x)
+    y = Flatten().infer(x)
     del x
     gc.collect()
     others = [partner.asarray(np.zeros(100_000, np.float32)) for _ in range(8)]
     np.testing.assert_array_equal(partner.to_numpy(y)[0], numbers)
-    np.testing.assert_array_equal(view.ravel(), numbers)
-    del others
+    view = borrow(y)
+    del y
+    gc.collect()
+    others += [partner.asarray(np.zeros(100_000, np.float32)) for _ in range(8)]
+    np.testing.assert_array_equal(view[0], numbers)
 
 
 def test_the_callers_memory_is_let_go(torch: Any) -> None:
@@ -339,6 +347,7 @@ def test_a_loss_answers_in_the_type_of_its_scores(partner: Partner, rng: np.rand
 def test_a_loss_is_copied_and_pickled_without_its_caller(partner: Partner) -> None:
     loss = SoftmaxCrossEntropy()
     loss(partner.asarray(np.zeros((1, 2), np.float32)), partner.asarray([1]))
+    assert b"from_dlpack" not in pickle.dumps(loss)
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         with pytest.raises(RuntimeError, match="forward first"):
             other.backward()
@@ -563,6 +572,45 @@ def test_memory_of_a_gpu_is_cupys(memory: int, monkeypatch: pytest.MonkeyPatch) 
     assert asked == ["cupy"]
     assert borrow(Lender(host, (3, 0))).tolist() == [1.0, 1.0]  # pinned: of the host
     assert asked == ["cupy"]
+
+
+def test_what_lies_on_a_gpu_is_computed_there(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for CuPy; `test_on_a_gpu` is the real thing."""
+
+    class OnGPU:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+        def __dlpack__(self, **options: Any) -> Any:
+            raise AssertionError("the host has no business here")
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __array_namespace__(self) -> Any:
+            return SimpleNamespace(from_dlpack=OnGPU)
+
+    layer, x, labels = Linear(3, 2, rng=0), drawn(rng, 4, 3), np.array([0, 1, 1, 0])
+    loss, twin = SoftmaxCrossEntropy(), SoftmaxCrossEntropy()
+    with fake_cupy.installed() as cupy:
+        monkeypatch.setattr(cupy, "from_dlpack", lambda lender: lender.array, raising=False)
+        with use_backend("cupy"):
+            there = Linear(3, 2, rng=0)
+        theirs = OnGPU(cupy.asarray(x))
+        y = there(theirs)
+        value = loss(y, OnGPU(cupy.asarray(labels)))
+        dx = there.backward(loss.backward())
+        for got in (y, value, dx):
+            assert type(got) is OnGPU
+            assert type(got.array) is cupy.ndarray
+        expected = layer(x)
+        np.testing.assert_allclose(y.array.get(), expected, rtol=1e-5)
+        np.testing.assert_allclose(value.array.get(), twin(expected, labels), rtol=1e-5)
+        np.testing.assert_allclose(dx.array.get(), layer.backward(twin.backward()), rtol=1e-5, atol=1e-6)
+        with pytest.raises(TypeError, match=r"Linear: got x of cupy and weight of numpy; .*\.to\('cupy'\)"):
+            layer(theirs)
+        with pytest.raises(TypeError, match=r"Linear: got x of numpy and weight of cupy; .*\.to\('numpy'\)"):
+            there(Namespaced(x))
 
 
 def test_cupy_that_cannot_be_used_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
