@@ -12,6 +12,7 @@ a folder, file and story, and the exit code is 1. For Linux: two forked processe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import resource
 import signal
@@ -28,12 +29,17 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.fuzzing import checkpoints, configs, idx, npz, pictures, snapshots
+from tests.fuzzing import checkpoints, configs, idx, npz, onnx_files, pictures, snapshots
+from tests.libraries import import_quietly
 
 KINDS = {
     "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "npz": npz, "picture": pictures,
 }  # fmt: skip
 MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2 + ["npz"] * 4 + ["picture"] * 4
+with contextlib.suppress(ImportError):
+    import_quietly("onnx")
+    KINDS["onnx"] = onnx_files
+    MIX += ["onnx"] * 2
 WORKERS = 2
 MEMORY = 1 << 30  # bytes beyond what is in use once everything is imported
 COMPUTING, WAITING = 1.0, 10.0  # seconds
@@ -80,7 +86,9 @@ def _start(options: argparse.Namespace, number: int) -> tuple[Any, Connection, A
     receiver, sender = fork.Pipe(duplex=False)
     at = fork.Value("q", -1, lock=False)
     process = fork.Process(target=_work, args=(options, number, sender, at))
-    process.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of JAX, where other tests have imported it: these processes do without it
+        process.start()
     sender.close()
     return process, receiver, at
 

@@ -22,7 +22,7 @@ NEEDED = {
     "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
     "tempfile", "threading", "time", "types", "typing", "unicodedata", "urllib", "warnings", "zipfile",
     "zlib",
-    "PIL", "numpy", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
+    "PIL", "numpy", "matplotlib", "pytest", "onnx", "safetensors", "threadpoolctl", "tqdm",
 }  # fmt: skip
 # Ways round a name.
 ROUNDABOUT = {
