@@ -48,13 +48,18 @@ FLOORS = {
     "runs": 4,
     "snapshots": 4,
     "trained": 4,
+    "pictures": 4,
+    "commands": 5,
     "console": 5,
+    "evaluate": 5,
     "experiment": 5,
+    "export": 5,
     "options": 5,
+    "predict": 5,
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}
-OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl"}
+OPTIONAL = {"cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "PIL", "onnx"}
 
 
 @cache

@@ -1,0 +1,73 @@
+"""How bright the pixels of a picture are, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from .host import on_host
+
+_BRIGHT = 127.5
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how bright red, green and blue are to an eye (ITU-R BT.601)
+
+
+def check_picture(operation: str, picture: Any) -> Array:
+    """Return `picture`, having checked that it is one; errors are those of `operation`."""
+    array = on_host(operation, "picture", picture)
+    if array.dtype != np.uint8:
+        raise TypeError(f"{operation}: got picture {array.dtype}; expected uint8; scale it to 0 to 255 and cast it")
+    if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ValueError(
+            f"{operation}: got picture of shape {array.shape}; expected (H, W), (H, W, 3) or (H, W, 4), not empty; "
+            "put the channels last"
+        )
+    checked: Array = array
+    return checked
+
+
+def in_grey(picture: Array) -> Array:
+    """Return how bright each pixel of a picture is, (H, W), float32, 0 to 255."""
+    if picture.ndim == 2:
+        return picture.astype(np.float32)
+    grey = picture[..., :3].astype(np.float32) @ _LUMA
+    if picture.shape[2] == 3:
+        return grey
+    alpha = picture[..., 3].astype(np.float32) / 255.0
+    return grey * alpha + _behind(grey, alpha) * (1.0 - alpha)
+
+
+def in_colours(picture: Array) -> Array:
+    """Return red, green and blue, (3, H, W), float32."""
+    if picture.ndim == 2:
+        return np.repeat(picture[None].astype(np.float32), 3, axis=0)
+    colours = picture[..., :3].astype(np.float32).transpose(2, 0, 1)
+    if picture.shape[2] == 3:
+        return colours
+    alpha = picture[..., 3].astype(np.float32) / 255.0
+    return colours * alpha + _behind(picture[..., :3].astype(np.float32) @ _LUMA, alpha) * (1.0 - alpha)
+
+
+def _behind(grey: Array, alpha: Array) -> float:
+    """Return the grey behind what is transparent. Where most of the picture is, what can be seen is the ink, and the
+    sheet behind it is white or black, whichever is further away. Else what can be seen has a sheet of its own.
+    """
+    visible = grey[alpha > 0.5]
+    if not visible.size:
+        return 255.0
+    usual = float(np.median(visible))
+    if 2 * visible.size > grey.size:
+        return usual
+    return 255.0 if usual < _BRIGHT else 0.0
+
+
+def reduced(grey: Array, most: int) -> Array:
+    """Return means of squares of pixels, so that no side is longer than `most`."""
+    k = -(-max(grey.shape) // most)
+    if k == 1:
+        return grey
+    h, w = (max(k, size - size % k) for size in grey.shape)
+    if min(grey.shape) < k:  # a line: nothing to see on it
+        grey = np.pad(grey, [(0, max(0, k - size)) for size in grey.shape], mode="edge")
+    return grey[:h, :w].reshape(h // k, k, w // k, k).mean(axis=(1, 3))
