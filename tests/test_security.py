@@ -21,7 +21,7 @@ NEEDED = {
     "math", "numbers",
     "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
     "tempfile", "threading", "time", "types", "typing", "urllib", "warnings", "zlib",
-    "numpy", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
+    "numpy", "PIL", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
 }  # fmt: skip
 # Ways round a name.
 ROUNDABOUT = {
@@ -45,6 +45,8 @@ ALLOWED = {
     ("backend.choice", "import_module"),
     # The module of a library's kernels, by the library's name.
     ("backend.seam", "import_module"),
+    # Pillow's word for decoding the pixels of a picture whose size has been looked at.
+    ("pictures", "image.load"),
 }
 
 

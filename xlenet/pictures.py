@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from .backend import Array
-from .errors import DataError, DataNotFoundError, MissingExtraError, shown
+from .errors import DataError, DataNotFoundError, MissingExtraError, printable
 from .files import read_at_most
 
 STANDARD_INPUT = "-"
 MAX_BYTES = 256 << 20
 MOST_PIXELS = 64_000_000  # a telephone's largest has 50 million; a file of a few bytes may claim any number
+_MOST_LETTERS = 120  # of what Pillow says
 # Those that a program of its own would open (PostScript), or that are no pictures of anything, are not among them.
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "TGA", "ICO", "JPEG2000")
 _ENDINGS = {
@@ -94,7 +95,9 @@ def pictures_in(folder: str | os.PathLike[str]) -> list[str]:
     found = [
         os.path.join(folder, name)
         for name in names
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in _ENDINGS
+        if not name.startswith(".")
+        and os.path.splitext(name)[1].lower() in _ENDINGS
+        and not os.path.isdir(os.path.join(folder, name))
     ]
     if not found:
         raise DataNotFoundError(
@@ -150,14 +153,14 @@ def _reason(error: Exception) -> str:
         return "no picture of a known kind"
     if kind == "DecompressionBombError":
         return f"more than {MOST_PIXELS:,} pixels"
-    return shown(str(error))[1:-1] if str(error) else kind
+    return printable(str(error))[:_MOST_LETTERS] or kind
 
 
 def _upright(image: Any) -> Any:
     """Return the picture turned as the camera was held; without the turn where the note of it is damaged."""
     from PIL import ImageOps
 
-    image.load()
+    image.load()  # now, so that damaged pixels are not taken for a damaged note below
     try:
         turned = ImageOps.exif_transpose(image)
     except Exception:  # what is written beside the picture is no part of it

@@ -35,7 +35,7 @@ _GRAINS = 6.0  # the ink must stand out from the paper's grain by so many of its
 _EDGE, _CORE = 0.12, 0.5  # of the ink's strength: where a stroke ends; what only a stroke reaches
 _BROADEST = 4  # a stroke is narrower than this part of the picture's shorter side, where the light is uneven
 _SPECK = 0.04  # of the largest stroke's ink
-_THINNEST, _THICK = 1.2, 2.0  # pixels of the image: a stroke that is narrower is thickened to MNIST's usual width
+_THINNEST, _THICK = 1.3, 2.0  # pixels of the image: a stroke that is narrower is thickened to MNIST's usual width
 _LABELLED = 200  # pixels: strokes are told apart on a picture of this size
 
 
