@@ -370,7 +370,7 @@ def said(about: Any) -> Callable[[Any, Path], None]:
         (no_images, r"it takes x of shape \(5,\) each"),
         (no_classes, r"it makes \(1, 1, 4, 4\) of one image"),
         (said({"class_names": ["a"]}), "names of classes"),
-        (said({"normalization": {"mean": [0.0], "std": [0.0]}}), "standard deviation"),
+        (said({"normalization": {"mean": [0.0], "std": [0.0]}}), "normalization with a standard deviation"),
         (said({"normalization": {"mean": [0.0]}}), "it says nothing of 'std'"),
         (said({"data": 7}), "trained on 7"),
     ],

@@ -174,8 +174,10 @@ def _as_bytes(image: Any) -> Array:
     if image.mode in ("I", "F"):
         return _scaled(np.asarray(image).astype(np.float64), 65535.0 if image.mode == "I" else None)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        return np.array(image.convert("RGBA"))
-    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        mode = "RGBA"
+    else:
+        mode = "L" if image.mode in ("1", "L") else "RGB"
+    return np.array(image if image.mode == mode else image.convert(mode))
 
 
 def _scaled(values: Array, white: float | None) -> Array:

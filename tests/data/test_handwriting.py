@@ -14,11 +14,12 @@ from hypothesis.extra import numpy as hnp
 
 from tests.reader import accuracy, digits, reader
 from tests.sheets import STROKES, as_bytes, black_on_white, drawn, photographed, rendered
-from xlenet.data import NoDigitError, as_mnist, load_mnist
+from xlenet.data import as_mnist, load_mnist
 from xlenet.data.blobs import blobs
-from xlenet.data.handwriting import as_is, steps
+from xlenet.data.handwriting import NoDigitError, as_is, steps
 from xlenet.data.paper import filled, most_around, paper
 from xlenet.data.thickness import stroke_width, thickened
+from xlenet.errors import DataError
 
 each_digit = pytest.mark.parametrize("digit", STROKES)
 
@@ -138,7 +139,7 @@ EMPTY = {
     "white": np.full((60, 40), 255, np.uint8),
     "black": np.zeros((60, 40), np.uint8),
     "one pixel": np.zeros((1, 1), np.uint8),
-    "a line": np.zeros((1, 3000), np.uint8),
+    "a short line": np.zeros((1, 700), np.uint8),
     "pale": as_bytes(200 - 10 * drawn("4")),
     "noise": np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8),
     "transparent": np.zeros((9, 9, 4), np.uint8),
@@ -149,6 +150,30 @@ EMPTY = {
 def test_a_picture_without_a_digit_is_said_to_be_one(name: str) -> None:
     with pytest.raises(NoDigitError, match=r"^as_mnist: got a picture on which nothing stands out .* stronger pen$"):
         as_mnist(EMPTY[name])
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (20_000_000, 1), (2, 5000, 3)])
+def test_a_line_is_refused_before_any_work(shape: tuple[int, ...]) -> None:
+    line = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), shape, (0,) * len(shape))
+    for prepare in (as_mnist, lambda picture: as_is(picture, (1, 28, 28))):
+        with pytest.raises(DataError, match=r"got a picture of \d+ x \d+ pixels; expected .* 800 times"):
+            prepare(line)
+
+
+@pytest.mark.parametrize("colours", [(), (3,), (4,)])
+def test_a_large_picture_takes_little_memory_beside_itself(colours: tuple[int, ...]) -> None:
+    import tracemalloc
+
+    picture = np.full((4000, 3000, *colours), 255, np.uint8)
+    picture[1000:3000, 1400:1700, ...] = 0
+    if colours == (4,):
+        picture[..., 3] = 255
+    tracemalloc.start()
+    check_like_mnist(as_mnist(picture))
+    as_is(picture, (3, 32, 32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
 
 
 @given(

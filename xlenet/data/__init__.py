@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .dataset import Dataset, hold_out
 from .generated import generated_digits
-from .handwriting import NoDigitError, as_mnist
+from .handwriting import as_mnist
 from .idx import parse_idx, read_idx
 from .images import Images, Normalization
 from .location import default_data_dir
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset",
     "Images",
-    "NoDigitError",
     "Normalization",
     "as_mnist",
     "default_data_dir",

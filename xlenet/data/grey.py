@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..errors import DataError
 from .host import on_host
 
 _BRIGHT = 127.5
@@ -62,12 +63,37 @@ def _behind(grey: Array, alpha: Array) -> float:
     return 255.0 if usual < _BRIGHT else 0.0
 
 
-def reduced(grey: Array, most: int) -> Array:
-    """Return means of squares of pixels, so that no side is longer than `most`."""
-    k = -(-max(grey.shape) // most)
+def reduced(picture: Array, most: int) -> Array:
+    """Return means of squares of pixels, float32, so that no side is longer than `most`, without a copy of the picture.
+
+    Args:
+        picture: (H, W) or (H, W, channels), of any type, its longer side at most `most` times as long as the other.
+        most: pixels.
+
+    Example:
+        >>> reduced(np.arange(16, dtype=np.uint8).reshape(4, 4), 2).tolist()
+        [[2.5, 4.5], [10.5, 12.5]]
+    """
+    k = -(-max(picture.shape[:2]) // most)
     if k == 1:
-        return grey
-    h, w = (max(k, size - size % k) for size in grey.shape)
-    if min(grey.shape) < k:  # a line: nothing to see on it
-        grey = np.pad(grey, [(0, max(0, k - size)) for size in grey.shape], mode="edge")
-    return grey[:h, :w].reshape(h // k, k, w // k, k).mean(axis=(1, 3))
+        return picture.astype(np.float32)
+    h, w = (size - size % k for size in picture.shape[:2])
+    total = np.zeros((h // k, w // k, *picture.shape[2:]), np.float32)
+    for i in range(k):
+        for j in range(k):
+            total += picture[i:h:k, j:w:k]
+    return total / np.float32(k * k)
+
+
+def check_proportions(operation: str, picture: Array, most: int) -> None:
+    """Check that no side of a picture is more than `most` times as long as the other.
+
+    Raises:
+        DataError: it is a line.
+    """
+    h, w = picture.shape[:2]
+    if max(h, w) > most * min(h, w):
+        raise DataError(
+            f"{operation}: got a picture of {w} x {h} pixels; expected no side more than {most} times as long as the "
+            "other; cut out what matters"
+        )

@@ -25,7 +25,7 @@ from ..backend import Array
 from ..errors import DataError
 from .blobs import blobs
 from .generated import BOX, CENTRE, SIZE
-from .grey import check_picture, in_colours, in_grey, reduced
+from .grey import check_picture, check_proportions, in_colours, in_grey, reduced
 from .paper import border, filled, paper, smoothed
 from .thickness import stroke_width, thickened
 
@@ -73,6 +73,7 @@ def as_mnist(picture: Array) -> Array:
 
     Raises:
         NoDigitError: nothing stands out from the paper.
+        DataError: it is a line: one side is more than 800 times as long as the other.
         TypeError: it is no array on the host, or not of uint8.
         ValueError: it has another shape, or no pixel.
 
@@ -91,7 +92,9 @@ def as_mnist(picture: Array) -> Array:
 
 def steps(picture: Array) -> Steps:
     """Return all that `as_mnist` makes on its way; its arguments and errors."""
-    grey = reduced(in_grey(check_picture("as_mnist", picture)), _MOST)
+    picture = check_picture("as_mnist", picture)
+    check_proportions("as_mnist", picture, _MOST)
+    grey = in_grey(reduced(picture, _MOST))
     ink = _ink(grey)
     digit = _digit(ink)
     step = _step(_box(digit))
@@ -115,7 +118,7 @@ def as_is(picture: Array, shape: tuple[int, int, int]) -> Array:
         The image (C, H, W), uint8.
 
     Raises:
-        TypeError, ValueError: as from `as_mnist`, or C is another.
+        DataError, TypeError, ValueError: as from `as_mnist`, or C is another.
 
     Example:
         >>> as_is(np.full((2, 4), 9, np.uint8), (3, 2, 2)).tolist()
@@ -125,6 +128,8 @@ def as_is(picture: Array, shape: tuple[int, int, int]) -> Array:
     channels, height, width = shape
     if channels not in (1, 3):
         raise ValueError(f"as_is: got shape {shape}; expected 1 or 3 channels; a picture has no others")
+    check_proportions("as_is", picture, _MOST)
+    picture = reduced(picture, max(_MOST, 4 * height, 4 * width))
     colours = in_grey(picture)[None] if channels == 1 else in_colours(picture)
     if colours.shape[1:] == (height, width):
         return np.rint(colours).astype(np.uint8)
