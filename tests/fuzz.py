@@ -28,10 +28,13 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.fuzzing import checkpoints, configs, idx, snapshots
+from tests.fuzzing import checkpoints, configs, idx, pictures, snapshots, trained
 
-KINDS = {"checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs}
-MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2
+KINDS = {
+    "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "trained": trained,
+    "picture": pictures,
+}  # fmt: skip
+MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2 + ["trained"] * 2 + ["picture"] * 4
 WORKERS = 2
 MEMORY = 1 << 30  # bytes beyond what is in use once everything is imported
 COMPUTING, WAITING = 1.0, 10.0  # seconds

@@ -182,6 +182,7 @@ def test_who_wants_digits_as_mnist_has_them(change: dict[str, Any], digits_wante
         ({"normalization": {"std": [1.0]}}, "it says nothing of 'mean'"),
         ({"normalization": 3}, "normalization 3"),
         ({"normalization": None}, "normalization None"),
+        ({"class_names": None}, "names of classes None"),
         ({"class_names": "abc"}, "names of classes 'abc'"),
         ({"class_names": ["a", "b"]}, "names of classes"),
         ({"class_names": ["a", "b", 3]}, "names of classes"),

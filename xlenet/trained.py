@@ -301,9 +301,9 @@ def _whole(name: str, value: Any, most: int) -> int:
 
 
 def _names(about: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    names = about.get("class_names")
-    if names is None:
+    if "class_names" not in about:
         return tuple(str(label) for label in range(classes))
+    names = about["class_names"]
     texts = isinstance(names, list) and all(isinstance(name, str) and len(name) <= _MOST_LETTERS for name in names)
     if not texts or len(names) != classes:
         raise ValueError(f"names of classes {shown(names)} for {classes} classes")

@@ -154,7 +154,8 @@ def _ink(grey: Array) -> Array:
             f"as_mnist: got a picture on which nothing stands out from the paper (by {strength:.0f} of 255 grey "
             f"levels); expected a digit, {_FAINTEST:.0f} levels or more darker or lighter; write it with a stronger pen"
         )
-    unevenness = 1.4826 * float(np.median(np.abs(departs[departs < _CORE * strength])))
+    sheet = departs[departs < _CORE * strength]
+    unevenness = 1.4826 * float(np.median(np.abs(sheet))) if sheet.size else 0.0
     floor = min(3.0 * unevenness, 0.35 * strength)
     return ((departs - floor) / (strength - floor)).clip(0.0, 1.0)
 
