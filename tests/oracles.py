@@ -159,6 +159,72 @@ def maxpool2d_gradient(
     return dx
 
 
+def window_places(
+    size: Pair, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool = False, dilation: Pair = (1, 1)
+) -> dict[Pair, tuple[list[Pair], int]]:
+    """For each window the pixels that it sees, and how many places of it lie in the image or its padding."""
+    found = {}
+    for p, q in np.ndindex(*out_size(size, kernel, stride, pads, ceil_mode, dilation)):
+        pixels, counted = [], 0
+        for _, _, row, column in _window(p, q, kernel, stride, pads, dilation):
+            if 0 <= row < size[0] and 0 <= column < size[1]:
+                pixels.append((row, column))
+            if row < size[0] + pads[0][1] and column < size[1] + pads[1][1]:
+                counted += 1
+        found[p, q] = pixels, counted
+    return found
+
+
+def avgpool2d(
+    x: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool, count_include_pad: bool, dilation: Pair = (1, 1)
+) -> Array:
+    """Exactly rounded sums, divided by how many numbers count."""
+    places = window_places(x.shape[2:], kernel, stride, pads, ceil_mode, dilation)
+    y = np.zeros((*x.shape[:2], *(1 + max(index[axis] for index in places) for axis in (0, 1))))
+    for (p, q), (pixels, counted) in places.items():
+        for b, ch in np.ndindex(*x.shape[:2]):
+            total = math.fsum(x[b, ch, row, column] for row, column in pixels)
+            y[b, ch, p, q] = total / (counted if count_include_pad else len(pixels))
+    return y
+
+
+def avgpool2d_gradient(
+    x_shape: tuple[int, ...], dy: Array, kernel: Pair, stride: Pair, pads: Pads, ceil_mode: bool,
+    count_include_pad: bool, dilation: Pair = (1, 1),
+) -> Array:  # fmt: skip
+    dx = np.zeros(x_shape)
+    for (p, q), (pixels, counted) in window_places(x_shape[2:], kernel, stride, pads, ceil_mode, dilation).items():
+        for row, column in pixels:
+            dx[:, :, row, column] += dy[:, :, p, q] / (counted if count_include_pad else len(pixels))
+    return dx
+
+
+def sigmoid(x: Array) -> Array:
+    def of_one(v: float) -> float:
+        return 1 / (1 + math.exp(-v)) if v > -700 else math.exp(v)
+
+    return np.array([of_one(float(v)) for v in x.ravel()]).reshape(x.shape)
+
+
+def lowbias32(v: int) -> int:
+    """C. Wellons, Prospecting for Hash Functions (2018), with whole numbers of any length cut to 32 bits."""
+    v ^= v >> 16
+    v = v * 0x7FEB352D % 2**32
+    v ^= v >> 15
+    v = v * 0x846CA68B % 2**32
+    return v ^ v >> 16
+
+
+def dropout_factor(shape: tuple[int, ...], p: float, seed: int, step: int) -> Array:
+    """By what each number is multiplied: 0, or 1 / (1 - p). One number after the other, in row-major order."""
+    low = lowbias32((seed + 0x9E3779B9) % 2**32)
+    high = lowbias32((seed // 2**32 + low) % 2**32)
+    first = lowbias32(step % 2**32 ^ low)
+    second = lowbias32((first + high) % 2**32)
+    drawn = [lowbias32((lowbias32(i ^ first) + second) % 2**32) for i in range(math.prod(shape))]
+    return np.array([1 / (1 - p) if bits >= int(p * 2**32) else 0 for bits in drawn]).reshape(shape)
+
+
 def channel_values(x: Array) -> list[Array]:
     """The values that share a mean: one flat array for each channel, of (N, C) or (N, C, H, W)."""
     return [np.asarray(x[:, ch], np.float64).ravel() for ch in range(x.shape[1])]

@@ -17,15 +17,19 @@ from tests.train_on_tiny_data import tiny_dataset
 from xlenet import (
     SGD,
     Adam,
+    AvgPool2D,
     BatchNorm,
     Conv2D,
+    Dropout,
     Flatten,
     Layer,
     Linear,
     MaxPool2D,
     ReLU,
     Sequential,
+    Sigmoid,
     SoftmaxCrossEntropy,
+    Tanh,
     runs,
     steps,
     train,
@@ -141,6 +145,23 @@ def test_layers_that_compute_as_one_are_told_apart(lib: Lib, layer: str, paramet
     optimizer = SGD(model)
     with pytest.raises(DivergedError, match=rf"not finite in {said}, in step 1 of epoch 1"):
         fit(model, optimizer, images_on(lib), epochs=1, batch_size=10, lr=0.01)
+
+
+def test_who_looks_at_dropout_changes_nothing(lib: Lib, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> list[Any]:
+        cached.cache_clear()
+        with on(lib):
+            model = Sequential(
+                conv=Conv2D(1, 2, 3, rng=0), tanh=Tanh(), pool=AvgPool2D(2), drop1=Dropout(0.3, rng=1),
+                flatten=Flatten(), fc1=Linear(18, 5, rng=1), sigmoid=Sigmoid(), drop2=Dropout(rng=2),
+                fc2=Linear(5, 3, rng=2),
+            )  # fmt: skip
+            return [epoch[:4] for epoch in fit(model, SGD(model), images_on(lib), epochs=2, batch_size=10)]
+
+    plain = run()
+    monkeypatch.setenv("XLENET_DEBUG", "1")
+    assert run() == plain
+    assert debugging()
 
 
 @pytest.mark.usefixtures("debug")

@@ -21,7 +21,27 @@ from tests.fake_cupy import counters
 from tests.kernels.cuda_on_cpu import missing
 from tests.libraries import Lib, skip_or_fail
 from tests.networks import on
-from xlenet import SGD, Adam, AdamW, BatchNorm, Conv2D, Flatten, Layer, Linear, MaxPool2D, ReLU, Sequential, steps
+from xlenet import (
+    SGD,
+    Adam,
+    AdamW,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    Linear,
+    MaxPool2D,
+    Permute,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    Tanh,
+    steps,
+)
 from xlenet.backend.graph import Graph, can_capture, capture
 from xlenet.backend.late import LateCopy
 from xlenet.data.images import Images
@@ -121,6 +141,48 @@ def test_a_run_with_graphs_is_one_without_to_the_last_bit(
     assert again == history
     assert_same(others, arrays)
     assert not log.records
+
+
+def varied_network(dtype: str) -> Sequential:
+    """Every layer that LeNet-5 does without."""
+    return Sequential(
+        conv=Conv2D(1, 4, 3, padding=1, rng=0, dtype=dtype),
+        tanh=Tanh(),
+        drop1=Dropout(0.3, rng=3),
+        pool=AvgPool2D(3, 2, 1, ceil_mode=True, count_include_pad=False),
+        sigmoid=Sigmoid(),
+        permute=Permute((0, 2, 3, 1)),
+        reshape=Reshape((4, -1, 3)),
+        mean=GlobalAvgPool2D(),
+        flatten=Flatten(),
+        drop2=Dropout(0.5, rng=4),
+        fc=Linear(4, CLASSES, rng=1, dtype=dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_dropped_is_another_in_each_replay(gpu: Lib, log: pytest.LogCaptureFixture, dtype: str) -> None:
+    """The step is counted on the device: as without a graph, and as on the host, whose numbers are the same."""
+    history, arrays, replays = run(gpu, False, build=varied_network, dtype=dtype)
+    assert replays == 0
+    again, others, replays = run(gpu, True, build=varied_network, dtype=dtype)
+    assert replays == 17 + 2
+    assert again == history
+    assert_same(others, arrays)
+    on_host, _, _ = run(Lib("numpy", np), False, build=varied_network, dtype=dtype)
+    np.testing.assert_allclose([e[2] for e in on_host], [e[2] for e in history], rtol=1e-4)
+    assert not log.records
+
+
+def test_a_replay_moves_the_step_of_each_dropout(gpu: Lib) -> None:
+    with on(gpu):
+        model, train = varied_network("float32"), images()
+        optimizer, seen = SGD(model), []
+        fit(
+            model, optimizer, train, epochs=2, batch_size=BATCH,
+            on_step=lambda p: seen.append([int(gpu.to_numpy(model[n].buffers["step"])[0]) for n in ("drop1", "drop2")]),
+        )  # fmt: skip
+    assert seen == [[k, k] for k in range(1, 15)]
 
 
 def test_frozen_layers_stay_as_they_are(gpu: Lib) -> None:

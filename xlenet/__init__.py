@@ -6,7 +6,25 @@ Importing this imports NumPy and nothing else, reads no environment variable and
 from . import errors, functional, losses, models, optim, schedules
 from .backend import default_namespace, namespace_of, synchronize, to_device, to_host, use_backend, use_threads
 from .functional import col2img, img2col
-from .layers import BatchNorm, Conv2D, Flatten, Layer, Linear, LogSoftmax, MaxPool2D, ReLU, Sequential, Softmax
+from .layers import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    Linear,
+    LogSoftmax,
+    MaxPool2D,
+    Permute,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from .losses import NLLLoss, SoftmaxCrossEntropy
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW
@@ -18,19 +36,26 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "AvgPool2D",
     "BatchNorm",
     "Conv2D",
+    "Dropout",
     "Flatten",
+    "GlobalAvgPool2D",
     "Layer",
     "LeNet5",
     "Linear",
     "LogSoftmax",
     "MaxPool2D",
     "NLLLoss",
+    "Permute",
     "ReLU",
+    "Reshape",
     "Sequential",
+    "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Tanh",
     "Workspace",
     "col2img",
     "default_namespace",

@@ -234,6 +234,8 @@ def fit(
     for name, images in (("train", train), ("validation", validation), ("test", test)):
         if images is not None:
             _check_images("fit", name, images, model)
+    for _, leaf in model.leaves():
+        leaf._count_from(optimizer.steps)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
     way = choose_way(party, batch_size)
     history = list(start.history)

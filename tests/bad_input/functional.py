@@ -29,19 +29,23 @@ from tests.bad_input.table import (
 )
 from tests.libraries import Lib
 from xlenet.functional import (
+    avgpool2d,
     batchnorm,
     batchnorm_relu,
     conv2d,
     conv2d_rows,
     conv_pool,
+    dropout,
     linear,
     linear_relu,
     log_softmax,
     maxpool2d,
     nll_loss,
     relu,
+    sigmoid,
     softmax,
     softmax_cross_entropy,
+    tanh,
     windows,
 )
 
@@ -320,6 +324,50 @@ _forward = call
 call = Call(maxpool2d.argmax, "maxpool2d", lambda lib: {"cache": _forward(_forward.good(lib))[1]})
 TABLE.add(call, wrong_caches(call, "maxpool2d"))
 
+TABLE.add(
+    call := Call(
+        avgpool2d.forward,
+        "avgpool2d",
+        lambda lib: (
+            arrays_of(x=(2, 3, 5, 6))(lib)
+            | {"kernel": 2, "stride": None, "padding": 0, "count_include_pad": False, "dilation": 1}
+        ),
+    ),
+    floating(call, "x"),
+    wrong_ranks(call, "x", "(N, C, H, W)", (), (3,), (3, 5, 6), (2, 3, 5, 6, 1)),
+    empty_along(call, "x", 4),
+    sizes(call, "kernel"),
+    sizes(call, "stride", none=True),
+    sizes(call, "dilation"),
+    paddings(call),
+    too_large(call, "kernel", 6),
+    too_large(call, "dilation", 5),
+    bad(call, "padding", 2, ValueError, "kernel (2, 2)", "a pixel in every window"),
+    bad(call, "padding", ((0, 0), (0, 2)), ValueError, "kernel (2, 2)", "a pixel in every window"),
+)
+add_backward(call, avgpool2d.backward, (2, 3, 2, 3), "avgpool2d", "avgpool2d")
+
+# ==== dropout ====
+
+TABLE.add(
+    call := Call(
+        dropout.forward,
+        "dropout",
+        lambda lib: arrays_of(x=(2, 3))(lib) | {"p": 0.5, "seed": 1, "step": lib.asarray([3], "int64")},
+    ),
+    floating(call, "x"),
+    wrong_ranks(call, "x", "(N) or (N, ...)", ()),
+    empty_along(call, "x", 2),
+    numbers(call, "p", -0.1, 1.0, 2.0),
+    whole_numbers(call, "seed", -1),
+    bad(call, "seed", 2**64, ValueError, str(2**64), "below 2^64"),
+    whole_numbers(call, "step", -1),
+    wrong_library(call, "step"),
+    [bad(call, "step", of_type(t), TypeError, t, "whole numbers") for t in ("float32", "bool")],
+    [bad(call, "step", exactly(*s), TypeError, f"of shape {s}", "(1,)") for s in [(), (2,), (1, 1), (0,)]],
+)
+add_backward(call, dropout.backward, (2, 3), "dropout", "dropout")
+
 # ==== batch normalisation ====
 
 _norm = arrays_of(x=(2, 3, 4, 5), weight=(3,), bias=(3,))
@@ -389,9 +437,10 @@ for _module, _says in ((linear, "linear"), (linear_relu, "relu")):
     )
     add_backward(call, _module.backward, (2, 4), _says, "linear_relu" if _module is linear_relu else "linear")
 
-call = Call(relu.forward, "relu", arrays_of(x=(2, 3)))
-TABLE.add(call, floating(call, "x"))
-add_backward(call, relu.backward, (2, 3), "relu", "relu")
+for _module, _says in ((relu, "relu"), (tanh, "tanh"), (sigmoid, "sigmoid")):
+    call = Call(_module.forward, _says, arrays_of(x=(2, 3)))
+    TABLE.add(call, floating(call, "x"))
+    add_backward(call, _module.backward, (2, 3), _says, _says)
 
 # ==== softmax, alone ====
 

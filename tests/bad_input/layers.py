@@ -40,19 +40,26 @@ from tests.bad_input.table import (
 from tests.libraries import Lib
 from tests.networks import backend_name, small_network
 from xlenet import (
+    AvgPool2D,
     BatchNorm,
     Conv2D,
+    Dropout,
     Flatten,
+    GlobalAvgPool2D,
     Layer,
     LeNet5,
     Linear,
     LogSoftmax,
     MaxPool2D,
     NLLLoss,
+    Permute,
     ReLU,
+    Reshape,
     Sequential,
+    Sigmoid,
     Softmax,
     SoftmaxCrossEntropy,
+    Tanh,
     init,
 )
 from xlenet.errors import BackendError
@@ -133,6 +140,36 @@ TABLE.add(
     switches(call, "ceil_mode"),
     sizes(call, "dilation"),
     bad(call, "dilation", None, TypeError, "None", "whole number"),
+)
+call = made_of("AvgPool2D", AvgPool2D, kernel=2, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+               dilation=1)  # fmt: skip
+TABLE.add(
+    call,
+    sizes(call, "kernel"),
+    sizes(call, "stride"),
+    [bad(call, "padding", value, error, (), wanted) for value, error, wanted in PADDINGS],
+    switches(call, "ceil_mode", "count_include_pad"),
+    sizes(call, "dilation"),
+    bad(call, "dilation", None, TypeError, "None", "whole number"),
+)
+call = made_of("Dropout", Dropout, p=0.5, rng=0)
+TABLE.add(call, numbers(call, "p", -0.1, 1.0, 2.0), generators(call))
+call = made_of("Reshape", Reshape, shape=(3, -1))
+TABLE.add(
+    call,
+    [bad(call, "shape", v, TypeError, repr(v), "a tuple of whole numbers") for v in (None, 3, "3", {3}, np.ones(2))],
+    [bad(call, "shape", v, TypeError, repr(v[-1]), "whole number") for v in [(3, 1.5), (3, "1"), (3, True), [3, None]]],
+    [bad(call, "shape", v, ValueError, repr(v), "from 1 up") for v in [(0, 3), (-1, -1), (3, -2), [-1, 2, -1]]],
+)
+call = made_of("Permute", Permute, axes=(0, 2, 1))
+TABLE.add(
+    call,
+    [bad(call, "axes", v, TypeError, repr(v), "a tuple of whole numbers") for v in (None, 0, "012", {0, 1}, range(3))],
+    [bad(call, "axes", v, TypeError, repr(v[-1]), "whole number") for v in [(0, 1.0), (0, "1"), (0, True), [0, None]]],
+    [
+        bad(call, "axes", v, ValueError, repr(v), ("each of them once", "0, the batch, first"))
+        for v in [(), (1,), (1, 0), (0, 2), (0, 1, 1), (0, 1, -1), [0, 3, 1]]
+    ],
 )
 for _kind in (Softmax, LogSoftmax):
     call = made_of(_kind.__name__, _kind, axis=-1)
@@ -285,6 +322,12 @@ def of_convolution(call: Call) -> list[Row]:
     ]
 
 
+def of_dropout(call: Call) -> str:
+    """Who refuses x: the operation, or the layer where there is nothing to compute."""
+    drops = call.function is not Layer.infer and "eval" not in call.label
+    return "dropout" if drops else "Dropout"
+
+
 for _lowering in ("rows", "img2col"):
     layer(
         "Conv2D",
@@ -335,7 +378,71 @@ layer(
     ],
     inside="linear",
 )
-layer("ReLU", ReLU, (2, 3), (2, 3), lambda call: wrong_types(call, "x", says="relu"), inside="relu", has_arrays=False)
+layer(
+    "AvgPool2D",
+    lambda: AvgPool2D(2),
+    (2, 3, 4, 5),
+    (2, 3, 2, 2),
+    lambda call: [
+        *wrong_types(call, "x", says="avgpool2d"),
+        *of_images(call, "avgpool2d"),
+        bad(call, "x", exactly(2, 3, 1, 5), ValueError, "kernel (2, 2)", "fit", named="", says="avgpool2d"),
+    ],
+    inside="avgpool2d",
+    has_arrays=False,
+)
+layer(
+    "GlobalAvgPool2D",
+    GlobalAvgPool2D,
+    (2, 3, 4, 5),
+    (2, 3, 1, 1),
+    lambda call: [*wrong_types(call, "x"), *of_images(call, "GlobalAvgPool2D")],
+    behind="avgpool2d",
+    has_arrays=False,
+)
+layer(
+    "Dropout",
+    lambda: Dropout(0.5, rng=0),
+    (2, 3),
+    (2, 3),
+    lambda call: [
+        *wrong_types(call, "x", says=of_dropout(call)),
+        *wrong_ranks(call, "x", "(N) or (N, ...)", (), says=of_dropout(call)),
+        *empty_along(call, "x", 2, says=of_dropout(call)),
+    ],
+    behind="dropout",
+)
+layer(
+    "Reshape",
+    lambda: Reshape((4, -1)),
+    (2, 3, 4, 5),
+    (2, 4, 15),
+    lambda call: [
+        *wrong_ranks(call, "x", "(N, ...)", ()),
+        *empty_along(call, "x", 4),
+        bad(call, "x", exactly(2, 3, 5), ValueError, "15 numbers for each image", "(4, -1)"),
+        bad(call, "x", exactly(2), ValueError, "1 numbers for each image", "(4, -1)"),
+    ],
+    has_arrays=False,
+)
+layer(
+    "Permute",
+    lambda: Permute((0, 2, 1)),
+    (2, 3, 4),
+    (2, 4, 3),
+    lambda call: wrong_ranks(call, "x", "3 axes", (), (2, 3), (2, 3, 4, 5)),
+    has_arrays=False,
+)
+for _kind, _says in ((ReLU, "relu"), (Tanh, "tanh"), (Sigmoid, "sigmoid")):
+    layer(
+        _kind.__name__,
+        _kind,
+        (2, 3),
+        (2, 3),
+        lambda call, says=_says: wrong_types(call, "x", says=says),
+        inside=_says,
+        has_arrays=False,
+    )
 for _kind, _says in ((Softmax, "softmax"), (LogSoftmax, "log_softmax")):
     layer(
         _kind.__name__,

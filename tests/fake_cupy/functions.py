@@ -15,11 +15,11 @@ from tests.fake_cupy.streams import capturing, enqueue, refuse_in_capture
 # ==== element by element ====
 
 UFUNCS = [
-    "abs", "absolute", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil", "cos", "divide", "equal", "exp",
-    "expm1", "floor", "floor_divide", "fmax", "fmin", "greater", "greater_equal", "invert", "isfinite", "isinf",
-    "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "power", "reciprocal",
-    "remainder", "rint", "sign", "sin", "sqrt", "square", "subtract", "tanh", "true_divide",
+    "abs", "absolute", "add", "bitwise_and", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "cos",
+    "divide", "equal", "exp", "expm1", "floor", "floor_divide", "fmax", "fmin", "greater", "greater_equal", "invert",
+    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "positive", "power",
+    "reciprocal", "remainder", "rint", "sign", "sin", "sqrt", "square", "subtract", "tanh", "true_divide",
 ]  # fmt: skip
 
 

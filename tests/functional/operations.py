@@ -13,19 +13,23 @@ import pytest
 from tests.libraries import Lib
 from xlenet import to_device
 from xlenet.functional import (
+    avgpool2d,
     batchnorm,
     batchnorm_relu,
     conv2d,
     conv2d_rows,
     conv_pool,
+    dropout,
     linear,
     linear_relu,
     log_softmax,
     maxpool2d,
     nll_loss,
     relu,
+    sigmoid,
     softmax,
     softmax_cross_entropy,
+    tanh,
 )
 
 
@@ -199,11 +203,44 @@ OPERATIONS = {
     "maxpool2d one by one": Operation(
         "maxpool2d", {"x": (3, 2, 4, 4)}, maxpool2d.forward, maxpool2d.backward, {"kernel": 1}
     ),
+    "avgpool2d": Operation(
+        "avgpool2d",
+        {"x": (3, 2, 6, 7)},
+        avgpool2d.forward,
+        avgpool2d.backward,
+        {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": True},
+    ),
+    "avgpool2d of pixels alone": Operation(
+        "avgpool2d",
+        {"x": (3, 2, 6, 7)},
+        avgpool2d.forward,
+        avgpool2d.backward,
+        {"kernel": 3, "stride": 2, "padding": ((1, 0), (2, 1)), "count_include_pad": False},
+    ),
+    "avgpool2d side by side": Operation(
+        "avgpool2d", {"x": (3, 2, 5, 6)}, avgpool2d.forward, avgpool2d.backward, {"kernel": 2}
+    ),
+    "avgpool2d of whole images": Operation(
+        "avgpool2d", {"x": (3, 2, 4, 5)}, avgpool2d.forward, avgpool2d.backward, {"kernel": (4, 5)}
+    ),
+    "avgpool2d with dilation": Operation(
+        "avgpool2d",
+        {"x": (3, 2, 6, 7)},
+        avgpool2d.forward,
+        avgpool2d.backward,
+        {"kernel": 2, "stride": 1, "padding": 1, "dilation": (2, 3)},
+    ),
     "batchnorm in training": Operation("batchnorm", _norm4, *_training),
     "batchnorm in training, 2-D": Operation("batchnorm", _norm2, *_training),
     "batchnorm in evaluation": Operation("batchnorm", _statistics4, *_evaluation, positive=("running_var",)),
     "linear": Operation("linear", {"x": (5, 3), "weight": (4, 3), "bias": (4,)}, linear.forward, linear.backward),
     "relu": Operation("relu", {"x": (3, 2, 4, 5)}, relu.forward, relu.backward),
+    "tanh": Operation("tanh", {"x": (3, 2, 4, 5)}, tanh.forward, tanh.backward),
+    "sigmoid": Operation("sigmoid", {"x": (3, 2, 4, 5)}, sigmoid.forward, sigmoid.backward),
+    "dropout": Operation(
+        "dropout", {"x": (3, 2, 4, 5)}, dropout.forward, dropout.backward, {"p": 0.3, "seed": 5, "step": 2}
+    ),
+    "dropout of nothing": Operation("dropout", {"x": (5, 3)}, dropout.forward, dropout.backward, {"p": 0.0}),
     "conv_pool": Operation("conv2d", {"x": (3, 2, 6, 5), **_filters}, *_conv_pool, name_behind="conv_pool"),
     "conv_pool with a row and a column left over": Operation(
         "conv2d",

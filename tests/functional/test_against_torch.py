@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from tests.libraries import Lib
-from xlenet.functional import batchnorm, conv2d, conv2d_rows, linear, maxpool2d, relu, softmax_cross_entropy
+from xlenet.functional import (
+    avgpool2d,
+    batchnorm,
+    conv2d,
+    conv2d_rows,
+    linear,
+    maxpool2d,
+    relu,
+    sigmoid,
+    softmax_cross_entropy,
+    tanh,
+)
 
 
 def leaves(torch: ModuleType, *arrays: np.ndarray) -> list[Any]:
@@ -131,6 +142,33 @@ def test_maxpool2d(
     y, cache = maxpool2d.forward(lib.asarray(x), kernel, stride, padding, ceil_mode, dilation)
     lib.assert_equal(maxpool2d.argmax(cache), positions.numpy(), dtype="int64")
     assert_agree(lib, [y, maxpool2d.backward(lib.asarray(dy), cache)], [theirs, tensor.grad])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_avgpool2d(lib: Lib, torch: ModuleType, seed: int) -> None:
+    """With whatever PyTorch takes: no more than half a kernel of padding."""
+    rng = np.random.default_rng(seed)
+    kernel, stride = (tuple(int(k) for k in rng.integers(1, 6, 2)) for _ in range(2))
+    padding = tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel)
+    size = [int(rng.integers(max(1, k - 2 * p), 12)) for k, p in zip(kernel, padding, strict=True)]
+    ceil_mode, counted = (bool(one) for one in rng.integers(2, size=2))
+    x = rng.standard_normal((2, 3, *size))
+    (tensor,) = leaves(torch, x)
+    theirs = torch.nn.functional.avg_pool2d(tensor, kernel, stride, padding, ceil_mode, counted)
+    dy = rng.standard_normal(tuple(theirs.shape))
+    theirs.backward(torch.tensor(dy))
+    y, cache = avgpool2d.forward(lib.asarray(x), kernel, stride, padding, ceil_mode, counted)
+    assert_agree(lib, [y, avgpool2d.backward(lib.asarray(dy), cache)], [theirs, tensor.grad])
+
+
+@pytest.mark.parametrize("module", [tanh, sigmoid], ids=["tanh", "sigmoid"])
+def test_tanh_and_sigmoid(lib: Lib, torch: ModuleType, rng: np.random.Generator, module: Any) -> None:
+    x, dy = 5 * rng.standard_normal((3, 2, 4, 5)), rng.standard_normal((3, 2, 4, 5))
+    (tensor,) = leaves(torch, x)
+    theirs = torch.tanh(tensor) if module is tanh else torch.sigmoid(tensor)
+    theirs.backward(torch.tensor(dy))
+    y, cache = module.forward(lib.asarray(x))
+    assert_agree(lib, [y, module.backward(lib.asarray(dy), cache)], [theirs, tensor.grad])
 
 
 @pytest.mark.parametrize("eps", [1e-5, 0.5])

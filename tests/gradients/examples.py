@@ -5,6 +5,7 @@ A new option of a layer is one more line in its strategy, and in its oracle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,18 +17,25 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.functional.cases import Window, pads_of
 from xlenet import (
+    AvgPool2D,
     BatchNorm,
     Conv2D,
+    Dropout,
     Flatten,
+    GlobalAvgPool2D,
     Layer,
     Linear,
     LogSoftmax,
     MaxPool2D,
     NLLLoss,
+    Permute,
     ReLU,
+    Reshape,
     Sequential,
+    Sigmoid,
     Softmax,
     SoftmaxCrossEntropy,
+    Tanh,
     to_device,
 )
 from xlenet.testing.gradients import STEP
@@ -230,6 +238,23 @@ def _pool(draw: st.DrawFn) -> Example:
 
 
 @st.composite
+def _average(draw: st.DrawFn) -> Example:
+    case, ceil_mode, counted = draw(_geometries(pooling=True)), draw(st.booleans()), draw(st.booleans())
+    x, (_, stride, pads) = draw(_seeds).standard_normal(case.x_shape), case.window.explicit
+    seen = oracles.window_places(case.x_shape[2:], case.kernel, stride, pads, ceil_mode, case.dilation)
+    assume(counted or all(inside for inside, _ in seen.values()))
+    traits = [*case.traits, *(["ceil_mode"] if ceil_mode else []), *_overlap(case.kernel, stride)]
+    traits += ["padding counts"] if counted else []
+
+    def make() -> Layer:
+        more = {"ceil_mode": ceil_mode, "count_include_pad": counted, "dilation": case.dilation}
+        return AvgPool2D(case.kernel, stride, case.window.padding, **more)
+
+    expected = oracles.avgpool2d(x, case.kernel, stride, pads, ceil_mode, counted, case.dilation)
+    return _of_layer(make, x, expected, {}, *traits)
+
+
+@st.composite
 def _conv_pool(draw: st.DrawFn) -> Example:
     case = draw(_geometries())
     (options, state, plain), x = draw(_filters(case)), draw(_seeds).standard_normal(case.x_shape)
@@ -307,6 +332,32 @@ def _elementwise(draw: st.DrawFn, make: Callable[[], Layer], oracle: Callable[[n
 
 
 @st.composite
+def _dropout(draw: st.DrawFn, training: bool) -> Example:
+    """What is dropped is an oracle's to say."""
+    x, seed, p = (
+        draw(_seeds).standard_normal(draw(_shapes)),
+        draw(st.integers(0, 2**32)),
+        draw(st.sampled_from([0.1, 0.5, 0.9])),
+    )
+    expected = x * oracles.dropout_factor(x.shape, p, Dropout(p, rng=seed)._seed, 0) if training else x
+    return _of_layer(lambda: Dropout(p, rng=seed), x, expected, {}, training=training)
+
+
+@st.composite
+def _global_average(draw: st.DrawFn) -> Example:
+    x = draw(_seeds).standard_normal(draw(st.tuples(_few, _few, st.integers(1, 5), st.integers(1, 5))))
+    expected = oracles.avgpool2d(x, x.shape[2:], (1, 1), ((0, 0), (0, 0)), False, True)
+    return _of_layer(GlobalAvgPool2D, x, expected, {})
+
+
+@st.composite
+def _permute(draw: st.DrawFn) -> Example:
+    x = _grid(draw(_seeds), draw(_shapes))
+    axes = (0, *draw(st.permutations(range(1, x.ndim))))
+    return _of_layer(lambda: Permute(axes), x, np.moveaxis(x, axes, range(x.ndim)), {})
+
+
+@st.composite
 def _softmax(draw: st.DrawFn, kind: type[Layer], oracle: Callable[[np.ndarray, int], np.ndarray]) -> Example:
     rng, shape = draw(_seeds), draw(_shapes)
     axis = draw(st.integers(-len(shape), len(shape) - 1))
@@ -359,6 +410,14 @@ EXAMPLES: dict[str, st.SearchStrategy[Example]] = {
     "Linear": _linear(),
     "Linear and ReLU": _linear(relu=True),
     "ReLU": _elementwise(ReLU, lambda x: np.maximum(x, 0.0)),
+    "AvgPool2D": _average(),
+    "GlobalAvgPool2D": _global_average(),
+    "Tanh": _elementwise(Tanh, lambda x: np.array([math.tanh(v) for v in x.ravel()]).reshape(x.shape)),
+    "Sigmoid": _elementwise(Sigmoid, oracles.sigmoid),
+    "Dropout in training": _dropout(True),
+    "Dropout in evaluation": _dropout(False),
+    "Reshape": _elementwise(lambda: Reshape((1, -1)), lambda x: x.reshape(len(x), 1, -1)),
+    "Permute": _permute(),
     "Flatten": _elementwise(Flatten, lambda x: x.reshape(len(x), -1)),
     "Softmax": _softmax(Softmax, oracles.softmax),
     "LogSoftmax": _softmax(LogSoftmax, oracles.log_softmax),

@@ -11,7 +11,25 @@ import pytest
 
 from tests.libraries import Lib
 from tests.networks import SMALL_SHAPE, on, small_network
-from xlenet import BatchNorm, Conv2D, Flatten, Layer, Linear, LogSoftmax, MaxPool2D, ReLU, Sequential, Softmax
+from xlenet import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    Linear,
+    LogSoftmax,
+    MaxPool2D,
+    Permute,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +39,8 @@ class Case:
     bare_make: Callable[..., Layer]
     shape: tuple[int, ...]
     has_arrays: bool = True
+    gives_views: bool = False  # of x or dy, where there is nothing to compute
+    draws: bool = False  # random numbers, others in each step of training
 
     def make(self, lib: Lib, dtype: str = "float64", **options: Any) -> Layer:
         """The layer on `lib`, the same numbers each time."""
@@ -54,12 +74,22 @@ CASES = {
     "Linear without bias": Case(lambda **k: Linear(3, 2, bias=False, rng=0, **k), (4, 3)),
     "MaxPool2D": Case(lambda: MaxPool2D((3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True), (3, 2, 6, 7), False),
     "MaxPool2D with dilation": Case(lambda: MaxPool2D(2, 1, (0, 1), dilation=(1, 2)), (3, 2, 4, 5), False),
+    "AvgPool2D": Case(
+        lambda: AvgPool2D((3, 2), (2, 1), (1, 0), ceil_mode=True, count_include_pad=False), (3, 2, 6, 7), False
+    ),
+    "GlobalAvgPool2D": Case(GlobalAvgPool2D, (3, 2, 4, 5), False),
+    "Tanh": Case(Tanh, (3, 2, 4, 5), False),
+    "Sigmoid": Case(Sigmoid, (3, 2, 4, 5), False),
+    "Dropout": Case(lambda: Dropout(0.4, rng=0), (3, 2, 4, 5), False, gives_views=True, draws=True),
+    "Dropout of nothing": Case(lambda: Dropout(0.0, rng=0), (5, 3), False, gives_views=True),
+    "Reshape": Case(lambda: Reshape((4, -1, 2)), (3, 2, 4, 5), False, gives_views=True),
+    "Permute": Case(lambda: Permute((0, 2, 3, 1)), (3, 2, 4, 5), False, gives_views=True),
     "ReLU": Case(ReLU, (3, 2, 4, 5), False),
     "Softmax": Case(Softmax, (3, 4), False),
     "Softmax of channels": Case(lambda: Softmax(axis=1), (3, 2, 4, 5), False),
     "LogSoftmax": Case(LogSoftmax, (3, 4), False),
     "LogSoftmax of channels": Case(lambda: LogSoftmax(axis=-3), (3, 2, 4, 5), False),
-    "Flatten": Case(Flatten, (3, 2, 4, 5), False),
+    "Flatten": Case(Flatten, (3, 2, 4, 5), False, gives_views=True),
     "Sequential": Case(small_network, SMALL_SHAPE),
     "Sequential of Sequentials": Case(
         lambda **k: Sequential(

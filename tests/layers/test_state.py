@@ -246,7 +246,7 @@ def test_a_copy_is_equal_and_apart(numpy_lib: Lib, rng: np.random.Generator, cas
     for _, leaf in other.leaves():
         for arrays in (leaf.params, leaf.grads, leaf.buffers):
             for array in arrays.values():
-                array += 1.0
+                array += 1
     assert_same_state(lib, layer, before)
     y = other.train()(x)
     assert other.backward(np.ones(y.shape)).shape == x.shape
@@ -293,9 +293,9 @@ def test_a_layer_moves_to_another_library_and_back(device_lib: Lib, rng: np.rand
     assert layer.to(backend_name(device_lib)) is layer
     for _, leaf in layer.leaves():
         for arrays in (leaf.params, leaf.grads, leaf.buffers):
-            for array in arrays.values():
+            for name, array in arrays.items():
                 device_lib.assert_native(array)
-                assert device_lib.dtype_name(array) == "float64"
+                assert device_lib.dtype_name(array) == "float64" or name in leaf._transient
     assert_same_state(device_lib, layer, state)
     there = device_lib.asarray(x)
     device_lib.assert_close(layer.infer(there), expected)

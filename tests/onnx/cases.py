@@ -59,6 +59,26 @@ NODE: dict[str, list[str]] = {
         nllloss_NCd1d2_with_weight_reduction_sum_ii nllloss_NCd1d2d3_none_no_weight_negative_ii
         nllloss_NCd1d2d3_sum_weight_high_ii nllloss_NCd1d2d3d4d5_mean_weight nllloss_NCd1d2d3d4d5_none_no_weight
     """),
+    "AveragePool": names("""
+        averagepool_2d_ceil averagepool_2d_ceil_last_window_starts_on_pad averagepool_2d_default
+        averagepool_2d_dilations averagepool_2d_pads averagepool_2d_pads_count_include_pad
+        averagepool_2d_precomputed_pads averagepool_2d_precomputed_pads_count_include_pad
+        averagepool_2d_precomputed_same_upper averagepool_2d_precomputed_strides averagepool_2d_same_lower
+        averagepool_2d_same_upper averagepool_2d_strides
+    """),
+    "GlobalAveragePool": names("""
+        globalaveragepool globalaveragepool_precomputed
+    """),
+    "Sigmoid": names("""
+        sigmoid sigmoid_example
+    """),
+    "Tanh": names("""
+        tanh tanh_example
+    """),
+    "Dropout": names("""
+        dropout_default dropout_default_mask dropout_default_mask_ratio dropout_default_old dropout_default_ratio
+        dropout_random_old
+    """),
     "Flatten": names("""
         flatten_axis0 flatten_axis1 flatten_axis2 flatten_axis3 flatten_default_axis flatten_negative_axis1
         flatten_negative_axis2 flatten_negative_axis3 flatten_negative_axis4
@@ -74,6 +94,15 @@ PYTORCH: dict[str, list[str]] = {
     """),
     "MaxPool": names("""
         MaxPool2d MaxPool2d_stride_padding_dilation
+    """),
+    "AveragePool": names("""
+        AvgPool2d AvgPool2d_stride
+    """),
+    "Sigmoid": names("""
+        Sigmoid
+    """),
+    "Tanh": names("""
+        Tanh
     """),
     "BatchNormalization": names("""
         BatchNorm2d_eval BatchNorm2d_momentum_eval
@@ -95,8 +124,24 @@ PYTORCH: dict[str, list[str]] = {
     """),
 }
 
+# In training, where the numbers are those of a generator that ONNX does not define.
+TRAINING = names("""
+    training_dropout training_dropout_default training_dropout_default_mask training_dropout_mask
+    training_dropout_zero_ratio training_dropout_zero_ratio_mask
+""")
+
 # What has not two dimensions of space: the layers are for images.
 LEFT_OUT = {
+    "averagepool_1d_default": "1-D: an image has two axes",
+    "averagepool_3d_default": "3-D: an image has two axes",
+    "averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_False": "3-D: an image has two axes",
+    "averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_True": "3-D: an image has two axes",
+    "averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_False": "3-D: an image has two axes",
+    "averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True": "3-D: an image has two axes",
+    "averagepool_3d_dilations_small": "3-D: an image has two axes",
+    "AvgPool3d": "3-D: an image has two axes",
+    "AvgPool3d_stride": "3-D: an image has two axes",
+    "AvgPool3d_stride1_pad0_gpu_input": "3-D: an image has two axes",
     "maxpool_1d_default": "1-D: an image has two axes",
     "maxpool_3d_default": "3-D: an image has two axes",
     "maxpool_3d_dilations": "3-D: an image has two axes",

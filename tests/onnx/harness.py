@@ -23,7 +23,13 @@ Runner = Callable[[Lib, dict[str, Any], list[Any], int], list[Any]]
 RUNNERS: dict[str, Runner] = runners.RUNNERS | loss_runners.RUNNERS
 
 KINDS = ("node", "pytorch-converted", "pytorch-operator")
-OF_IMAGES = ("Conv", "MaxPool", "BatchNormalization")  # whose first input is (N, C, H, W) in what is run here
+OF_IMAGES = (
+    "Conv",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "BatchNormalization",
+)  # whose first input is (N, C, H, W) in what is run here
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from tests.libraries import Lib
-from xlenet import Flatten
-from xlenet.functional import batchnorm, conv2d_rows, linear, maxpool2d, relu
+from xlenet import Dropout, Flatten, GlobalAvgPool2D
+from xlenet.functional import avgpool2d, batchnorm, conv2d_rows, linear, maxpool2d, relu, sigmoid, tanh
 
 
 def conv(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
@@ -35,6 +35,25 @@ def max_pool(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: in
         position = position % w * h + position // w
     planes = lib.asarray([[[[(i * c + j) * h * w]] for j in range(c)] for i in range(n)], "int64")
     return [y, position + planes]
+
+
+def average_pool(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
+    (x,) = inputs
+    kernel = tuple(attributes["kernel_shape"])
+    stride, dilation = pair_of(attributes, "strides"), pair_of(attributes, "dilations")
+    padding = padding_of(attributes, x.shape[2:], kernel, stride, dilation)
+    ceil_mode, counted = (bool(attributes.get(name, 0)) for name in ("ceil_mode", "count_include_pad"))
+    return [avgpool2d.forward(x, kernel, stride, padding, ceil_mode, counted, dilation)[0]]
+
+
+def global_average_pool(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
+    return [GlobalAvgPool2D()(inputs[0])]
+
+
+def drop_out(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
+    """In inference: x as it is, and a mask that says so."""
+    y = Dropout().to(lib.name if lib.device is None else f"{lib.name}:1").infer(inputs[0])
+    return [y] if wanted == 1 else [y, y == y]
 
 
 def batch_normalization(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
@@ -66,6 +85,14 @@ def gemm(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -
 
 def rectify(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
     return [relu.forward(inputs[0])[0]]
+
+
+def squeeze(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
+    return [tanh.forward(inputs[0])[0]]
+
+
+def squash(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
+    return [sigmoid.forward(inputs[0])[0]]
 
 
 def flatten(lib: Lib, attributes: dict[str, Any], inputs: list[Any], wanted: int) -> list[Any]:
@@ -100,6 +127,11 @@ def padding_of(attributes: dict[str, Any], size: Any, kernel: Any, stride: Any, 
 RUNNERS = {
     "Conv": conv,
     "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+    "Dropout": drop_out,
+    "Sigmoid": squash,
+    "Tanh": squeeze,
     "BatchNormalization": batch_normalization,
     "Gemm": gemm,
     "Relu": rectify,

@@ -40,7 +40,7 @@ def test_a_right_layer_passes(lib: Lib) -> None:
 @each_layer
 def test_all_layers_of_the_library_pass(lib: Lib, case: Case) -> None:
     with on(lib):
-        check_layer(case.bare_make, case.shape)
+        check_layer(case.bare_make, case.shape, random=case.draws)
 
 
 def test_the_layer_that_was_given_is_left_alone() -> None:

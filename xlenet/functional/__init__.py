@@ -15,30 +15,38 @@ A cache may refer to forward's arguments and to its result: do not overwrite the
 """
 
 from . import (
+    avgpool2d,
     batchnorm,
     conv2d,
     conv2d_rows,
+    dropout,
     linear,
     log_softmax,
     maxpool2d,
     nll_loss,
     relu,
+    sigmoid,
     softmax,
     softmax_cross_entropy,
+    tanh,
 )
 from .windows import col2img, img2col
 
 __all__ = [
+    "avgpool2d",
     "batchnorm",
     "col2img",
     "conv2d",
     "conv2d_rows",
+    "dropout",
     "img2col",
     "linear",
     "log_softmax",
     "maxpool2d",
     "nll_loss",
     "relu",
+    "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "tanh",
 ]

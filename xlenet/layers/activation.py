@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backend import Array
 from ..checks import integer
-from ..functional import log_softmax, relu, softmax
+from ..functional import log_softmax, relu, sigmoid, softmax, tanh
 from ..workspace import Workspace
 from .base import Layer
 
@@ -26,6 +26,38 @@ class ReLU(Layer):
 
     def _backward(self, dy: Array, cache: relu.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return relu.backward(dy, cache, work=work) if need_dx else None
+
+
+class Tanh(Layer):
+    """Squeeze every number in between -1 and 1; any shape. See `xlenet.functional.tanh`.
+
+    Example:
+        >>> import numpy as np
+        >>> Tanh()(np.array([-1000.0, 0.0]))
+        array([-1.,  0.])
+    """
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, tanh.Cache]:
+        return tanh.forward(x, work=work)
+
+    def _backward(self, dy: Array, cache: tanh.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        return tanh.backward(dy, cache, work=work) if need_dx else None
+
+
+class Sigmoid(Layer):
+    """Squeeze every number in between 0 and 1; any shape. See `xlenet.functional.sigmoid`.
+
+    Example:
+        >>> import numpy as np
+        >>> Sigmoid()(np.array([-1000.0, 0.0]))
+        array([0. , 0.5])
+    """
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, sigmoid.Cache]:
+        return sigmoid.forward(x, work=work)
+
+    def _backward(self, dy: Array, cache: sigmoid.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
+        return sigmoid.backward(dy, cache, work=work) if need_dx else None
 
 
 class _AlongAxis(Layer):

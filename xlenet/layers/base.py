@@ -54,9 +54,12 @@ class Layer:
         params: what training changes, by PyTorch's names: ``weight``, ``bias``.
         grads: the gradients of the last backward, by the same names. Assigned by each backward, not added up, and
             written in place: an array of `params`, `grads` or `buffers` is never exchanged for another one in training.
-        buffers: what is saved but not optimised: ``running_mean``, ``running_var``.
+        buffers: what is not optimised: ``running_mean``, ``running_var``, which are saved; and ``step`` of `Dropout`,
+            which is not.
         training: True after `train`, False after `eval`.
     """
+
+    _transient: frozenset[str] = frozenset()  # names of buffers that files do without
 
     def __init__(self, *, requires_grad: bool = True) -> None:
         self.params: dict[str, Array] = {}
@@ -108,6 +111,9 @@ class Layer:
     def _settle(self) -> None:
         """Let buffers follow the last forward."""
 
+    def _count_from(self, steps: int) -> None:
+        """Begin a run of training, or go on with one, in which so many steps are done."""
+
     def backward(self, dy: Array, *, need_dx: bool = True, work: Workspace | None = None) -> Array | None:
         """Return the gradient by the x of the last `forward`, and put those by the parameters into `grads`.
 
@@ -145,9 +151,10 @@ class Layer:
             return self._infer(x, work)
 
     def _check_library(self, x: Array) -> None:
-        if not self.params:
+        mine = self.params or self.buffers
+        if not mine:
             return
-        name, array = next(iter(self.params.items()))  # a layer's arrays are of one library
+        name, array = next(iter(mine.items()))  # a layer's arrays are of one library
         here, there = namespace_of(x), library_of(array)
         if here is not there:
             raise TypeError(
@@ -289,7 +296,8 @@ class Layer:
     def _arrays(self) -> Iterator[tuple[str, Array]]:
         for prefix, layer in self.leaves():
             for name, array in (layer.params | layer.buffers).items():
-                yield _join(prefix, name), array
+                if name not in layer._transient:
+                    yield _join(prefix, name), array
 
     def to(self, backend: str | Backend) -> Self:
         """Move all arrays to another library or device, such as ``"cupy"``; make optimisers afterwards."""

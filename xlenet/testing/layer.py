@@ -54,7 +54,8 @@ def check_layer(
         rng: generator or seed of x, dy, and what is added to the parameters so that none of them is just 0 or 1.
         rtol: the largest relative error of a gradient.
         draw: gives x as an array of NumPy's, for a layer that does not take any numbers; None: standard normal.
-        random: the layer draws random numbers in training: two calls are then compared in evaluation mode only.
+        random: the layer draws random numbers in training, others in each step, as `Dropout` does: two calls are then
+            compared in evaluation mode only. What it draws must be a copy's, too: gradients are taken on copies.
 
     Raises:
         AssertionError: the layer breaks a promise; the message says which.
