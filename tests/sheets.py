@@ -43,15 +43,21 @@ def photographed(ink: Any, rng: np.random.Generator, *, shadow: bool = False) ->
     return as_bytes(light * (1.0 - 0.75 * ink) + rng.normal(0.0, 4.0, ink.shape))
 
 
-def rendered(digit: Any, rng: np.random.Generator) -> Any:
-    """One of MNIST's images, 40 to 400 pixels large, somewhere on a larger sheet, inverted or not, as PNG or JPEG."""
+def enlarged(digit: Any, rng: np.random.Generator) -> Any:
+    """How much ink there is on a sheet that has one of MNIST's images somewhere, 40 to 400 pixels large: (H, W)."""
     size = int(rng.integers(40, 401))
     large = Image.fromarray(digit).resize((size, size), rng.choice([2, 3, 1]))  # bilinear, bicubic, Lanczos
     height, width = (int(size * rng.uniform(1.0, 2.5)) for _ in range(2))
-    sheet = np.zeros((height, width), np.uint8)
+    ink = np.zeros((height, width))
     top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-    sheet[top : top + size, left : left + size] = large
-    picture = Image.fromarray(255 - sheet if rng.random() < 0.5 else sheet)
+    ink[top : top + size, left : left + size] = np.asarray(large) / 255.0
+    return ink
+
+
+def rendered(digit: Any, rng: np.random.Generator) -> Any:
+    """The same as black on white or white on black, as it comes out of a PNG or a JPEG file."""
+    sheet = black_on_white(enlarged(digit, rng))
+    picture = Image.fromarray(sheet if rng.random() < 0.5 else 255 - sheet)
     file = io.BytesIO()
     if rng.random() < 0.5:
         picture.save(file, "PNG")

@@ -67,14 +67,14 @@ def reduced(picture: Array, most: int) -> Array:
     """Return means of squares of pixels, float32, so that no side is longer than `most`, without a copy of the picture.
 
     Args:
-        picture: (H, W) or (H, W, channels), of any type, its longer side at most `most` times as long as the other.
-        most: pixels.
+        picture: (H, W) or (H, W, channels), of any type.
+        most: pixels; a picture whose longer side is more than so many times the other stays longer.
 
     Example:
         >>> reduced(np.arange(16, dtype=np.uint8).reshape(4, 4), 2).tolist()
         [[2.5, 4.5], [10.5, 12.5]]
     """
-    k = -(-max(picture.shape[:2]) // most)
+    k = min(-(-max(picture.shape[:2]) // most), min(picture.shape[:2]))
     if k == 1:
         return picture.astype(np.float32)
     h, w = (size - size % k for size in picture.shape[:2])
