@@ -75,7 +75,7 @@ def test_each_picture_of_a_folder_has_a_line(model: Path, sheets: Path, capsys: 
         assert name == str(sheets / f"{digit}.png")
         label, share, *_ = said.split()
         assert label == digit
-        assert 30.0 < float(share) <= 100.0
+        assert 30.0 < float(share.rstrip("%")) <= 100.0
         assert line.count("%") == 3
 
 

@@ -163,15 +163,11 @@ def _best(answer: Answer, names: Sequence[str], top: int) -> list[tuple[str, flo
 
 
 def _line(answer: Answer, names: Sequence[str], top: int) -> str:
-    """Return, for example, ``three.png: 3  99.87 %   (8  0.11 %, 5  0.01 %)``."""
+    """Return, for example, ``three.png: 3  99.87%   (8 0.11%, 5 0.01%)``."""
     (label, probability), *others = _best(answer, names, top)
-    runners_up = ", ".join(f"{printable(name)} {_percent(share)}" for name, share in others)
+    runners_up = ", ".join(f"{printable(name)} {share:.2%}" for name, share in others)
     behind = f"   ({runners_up})" if others else ""
-    return f"{printable(answer.file)}: {printable(label)}  {_percent(probability)}{behind}"
-
-
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.2f} %"
+    return f"{printable(answer.file)}: {printable(label)}  {probability:.2%}{behind}"
 
 
 def _record(answer: Answer, names: Sequence[str], top: int) -> dict[str, Any]:
@@ -193,7 +189,7 @@ def _draw(answered: Sequence[Answer], names: Sequence[str], file: str) -> None:
     titles = []
     for answer in answered:
         ((label, probability),) = _best(answer, names, 1)
-        titles.append(f"{_short(label)} {100.0 * probability:.0f} %")
+        titles.append(f"{_short(label)} {probability:.0%}")
     plot_digits(np.rint(images).astype(np.uint8), titles, file)
 
 

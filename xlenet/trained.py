@@ -17,7 +17,7 @@ from .data import Normalization
 from .data.host import on_host
 from .errors import DataError, DataNotFoundError, shown
 from .functional import softmax
-from .layers import Layer, Sequential, Softmax
+from .layers import Layer, Permute, Sequential, Softmax
 from .models import LeNet5
 
 _MOST_CLASSES, _MOST_CHANNELS, _MOST_LETTERS = 100_000, 1_000, 200
@@ -278,8 +278,6 @@ def _channels_first(model: Sequential, shape: tuple[int, ...]) -> tuple[Layer, t
     a, b, c = shape
     if a in (1, 3) or c not in (1, 3):
         return model, (a, b, c)
-    from .layers import Permute  # type: ignore[attr-defined,unused-ignore]
-
     return Sequential(channels_last=Permute((0, 2, 3, 1)), network=model).eval(), (c, a, b)
 
 
