@@ -46,7 +46,9 @@ def main() -> int:
     for seed in options.seeds:
         model = LeNet5(rng=seed)
         optimizer = SGD(model, nesterov=True, weight_decay=5e-4)
-        accuracies.append(fit(model, optimizer, train, test, epochs=options.epochs, seed=seed)[-1].test_accuracy)
+        accuracies.append(
+            fit(model, train, optimizer=optimizer, test=test, epochs=options.epochs, seed=seed)[-1].test_accuracy
+        )
         print(f"seed {seed}: {accuracies[-1]:.2%} on real MNIST after {options.epochs} epochs", flush=True)
     record = {
         "what": "LeNet-5 trained on 60,000 generated digits, tested on the 10,000 test images of MNIST",

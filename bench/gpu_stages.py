@@ -196,7 +196,7 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
             kind = {"nesterov": lambda: SGD(model, nesterov=True, weight_decay=1e-4), "adamw": lambda: AdamW(model)}
             held = xp.get_default_memory_pool() if backend.startswith("cupy") else None
             history = training.fit(
-                model, kind[optimizer](), images, images, epochs=epochs, batch_size=_BATCH,
+                model, images, optimizer=kind[optimizer](), test=images, epochs=epochs, batch_size=_BATCH,
                 lr=0.01 if optimizer == "nesterov" else 1e-3,
                 on_step=lambda _: pool.append(held.total_bytes()) if held is not None else None,
             )  # fmt: skip
@@ -322,7 +322,7 @@ def _milliseconds_of_steps(backend: str) -> list[float]:
             times.append(time.perf_counter())
 
         began = time.perf_counter()
-        fit(model, SGD(model, nesterov=True), images, epochs=1, on_step=on_step)
+        fit(model, images, optimizer=SGD(model, nesterov=True), epochs=1, on_step=on_step)
     return [round(1e3 * (b - a), 3) for a, b in zip([began, *times], times, strict=False)]
 
 

@@ -52,7 +52,7 @@ def _xlenet(images: Any, labels: Any) -> dict[str, float]:
         if progress.step in (steps - STEPS, steps):
             seen.append((_page_faults(), _resident()))
 
-    fit(model, SGD(model, nesterov=True), Images(images, labels), epochs=1, batch_size=BATCH, on_step=look)
+    fit(model, Images(images, labels), optimizer=SGD(model, nesterov=True), epochs=1, batch_size=BATCH, on_step=look)
     (faults_before, resident_before), (faults, resident) = seen
     return {
         "peak_mb": _peak(),

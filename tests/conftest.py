@@ -1,7 +1,8 @@
 """What every test can ask for.
 
-Environment variables (comma-separated lists): ``XLENET_REQUIRE_BACKENDS=cupy`` and ``XLENET_REQUIRE_PARTNERS=torch``
-turn the skip for a missing library or partner into a failure; ``XLENET_DATA_DIR`` is where real MNIST lies.
+Environment variables (comma-separated lists): ``XLENET_REQUIRE_BACKENDS=cupy`` and
+``XLENET_REQUIRE_PARTNERS=torch,jax`` turn the skip for a missing library or partner into a failure;
+``XLENET_DATA_DIR`` is where real MNIST lies.
 """
 
 from __future__ import annotations

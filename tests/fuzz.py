@@ -28,13 +28,16 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.fuzzing import checkpoints, configs, idx, pictures, snapshots, trained
+from tests.fuzzing import checkpoints, configs, handwriting, idx, npz, pictures, snapshots, trained
 
 KINDS = {
-    "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "trained": trained,
-    "picture": pictures,
+    "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "npz": npz, "picture": pictures,
+    "trained": trained, "handwriting": handwriting,
 }  # fmt: skip
-MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2 + ["trained"] * 2 + ["picture"] * 4
+MIX = [
+    *["checkpoint"] * 4, *["snapshot"] * 4, *["idx"] * 4, *["config"] * 2, *["npz"] * 4, *["picture"] * 4,
+    *["trained"] * 2, *["handwriting"] * 4,
+]  # fmt: skip
 WORKERS = 2
 MEMORY = 1 << 30  # bytes beyond what is in use once everything is imported
 COMPUTING, WAITING = 1.0, 10.0  # seconds

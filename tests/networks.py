@@ -51,11 +51,19 @@ def gradients(lib: Lib, layer: Layer) -> dict[str, np.ndarray]:
     }
 
 
-def lenet_in_torch(torch: ModuleType, state: dict[str, Any], *, relu_after_conv3: bool = False) -> Any:
-    """LeNet-5 for 28x28 images as PyTorch's own modules, with the arrays of `state` loaded strictly."""
+def lenet_in_torch(
+    torch: ModuleType,
+    state: dict[str, Any],
+    image_size: int = 28,
+    *,
+    relu_after_conv3: bool = False,
+    channels: int = 1,
+    classes: int = 10,
+) -> Any:
+    """LeNet-5 as PyTorch's own modules, with the arrays of `state` loaded strictly."""
     nn = torch.nn
     layers: list[tuple[str, Any]] = [
-        ("conv1", nn.Conv2d(1, 6, 5, padding=2)),
+        ("conv1", nn.Conv2d(channels, 6, 5, padding=2 if image_size == 28 else 0)),
         ("pool1", nn.MaxPool2d(2)),
         ("bn1", nn.BatchNorm2d(6)),
         ("relu1", nn.ReLU()),
@@ -67,7 +75,7 @@ def lenet_in_torch(torch: ModuleType, state: dict[str, Any], *, relu_after_conv3
         ("flatten", nn.Flatten()),
         ("fc4", nn.Linear(120, 84)),
         ("relu4", nn.ReLU()),
-        ("fc5", nn.Linear(84, 10)),
+        ("fc5", nn.Linear(84, classes)),
     ]
     if relu_after_conv3:
         layers.insert(9, ("relu3", nn.ReLU()))

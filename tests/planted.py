@@ -29,6 +29,8 @@ from pathlib import Path
 from tests.planted_faults import FAULTS, Fault
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("xlenet", "tests", "bench", "docs", ".github")
+FILES = ("pyproject.toml", "README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff")
 ALL_TESTS = "tests/functional tests/layers tests/gradients tests/testing tests/kernels tests"
 PATIENCE = 1200  # seconds; a fault may make a loop endless, which is noticed, too
 
@@ -90,9 +92,9 @@ def copies(count: int) -> Iterator[queue.Queue[Path]]:
         for k in range(count):
             copy = Path(folder) / str(k)
             copy.mkdir()
-            for name in ("xlenet", "tests", "bench", "docs"):
-                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-            for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
+            for name in FOLDERS:
+                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+            for name in FILES:
                 shutil.copy(ROOT / name, copy / name)
             found = _python(copy, "-c", "import xlenet; print(xlenet.__file__)").stdout.strip()
             if Path(found).resolve() != (copy / "xlenet" / "__init__.py").resolve():

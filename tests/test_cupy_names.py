@@ -126,7 +126,13 @@ def look_up(module: ModuleType, name: str) -> Any:
 # A ufunc has no signature to ask for. Its keywords are NumPy's, as far as CuPy has them.
 UFUNC_KEYWORDS = {"out", "dtype", "casting", "where"}
 # What says itself nothing about its arguments, with how many it takes.
-OPAQUE = {"iinfo": (1, 1), "finfo": (1, 1), "cuda.Device": (0, 1), "cuda.runtime.getDeviceProperties": (1, 1)}
+OPAQUE = {
+    "iinfo": (1, 1),
+    "finfo": (1, 1),
+    "from_dlpack": (1, 1),
+    "cuda.Device": (0, 1),
+    "cuda.runtime.getDeviceProperties": (1, 1),
+}
 
 
 def check_call(cupy: ModuleType, use: Use) -> None:

@@ -124,7 +124,7 @@ def test_the_first_layer_is_named_with_the_step_and_its_rate(lib: Lib, where: di
         model = network(lib, Bomb(7, **where))
     pattern = rf"^fit: got numbers that are not finite in {said} in step 2 of epoch 2 \(learning rate 0\.0\d+, at its "
     with pytest.raises(DivergedError, match=pattern) as caught:
-        fit(model, SGD(model), images_on(lib), epochs=3, batch_size=10, lr=0.01)
+        fit(model, images_on(lib), optimizer=SGD(model), epochs=3, batch_size=10, lr=0.01)
     assert caught.value.exit_code == 6
     assert isinstance(caught.value.__cause__, NotFiniteError)
 
@@ -144,7 +144,7 @@ def test_layers_that_compute_as_one_are_told_apart(lib: Lib, layer: str, paramet
     model[layer].params[parameter][...] = float("inf")
     optimizer = SGD(model)
     with pytest.raises(DivergedError, match=rf"not finite in {said}, in step 1 of epoch 1"):
-        fit(model, optimizer, images_on(lib), epochs=1, batch_size=10, lr=0.01)
+        fit(model, images_on(lib), optimizer=optimizer, epochs=1, batch_size=10, lr=0.01)
 
 
 def test_who_looks_at_dropout_changes_nothing(lib: Lib, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_who_looks_at_dropout_changes_nothing(lib: Lib, monkeypatch: pytest.Monk
 def test_a_step_that_goes_too_far_is_the_optimisers(numpy_lib: Lib) -> None:
     model = network(numpy_lib)
     with pytest.raises(DivergedError, match=r"in SGD, its parameters after a step, in step 1 of epoch 1"):
-        fit(model, SGD(model, momentum=0.9), images_on(numpy_lib), epochs=1, batch_size=10, lr=1e38,
+        fit(model, images_on(numpy_lib), optimizer=SGD(model, momentum=0.9), epochs=1, batch_size=10, lr=1e38,
             schedule=lambda _: 10.0)  # fmt: skip
 
 
@@ -206,7 +206,7 @@ def test_looking_changes_nothing(lib: Lib, kind: Any, monkeypatch: pytest.Monkey
         monkeypatch.setenv("XLENET_DEBUG", value)
         cached.cache_clear()
         model = network(lib)
-        fit(model, kind(model), images_on(lib), epochs=2, batch_size=15, lr=0.01)
+        fit(model, images_on(lib), optimizer=kind(model), epochs=2, batch_size=15, lr=0.01)
         results.append([to_host(array) for array in model.state_dict().values()])
     for plain, looked_at in zip(*results, strict=True):
         np.testing.assert_array_equal(plain, looked_at)

@@ -51,7 +51,7 @@ def test_nothing_crosses_inside_an_epoch(gpu: Lib, monkeypatch: pytest.MonkeyPat
     images, model = digits(gpu, 4 * 6 + 3)
     seen: dict[int, list[tuple[int, int, int]]] = {1: [], 2: [], 3: []}
     fit(
-        model, make(model), images, epochs=3, batch_size=4,
+        model, images, optimizer=make(model), epochs=3, batch_size=4,
         on_step=lambda progress: seen[progress.epoch].append(crossings()),
     )  # fmt: skip
     for epoch, counts in seen.items():
@@ -82,7 +82,7 @@ def test_the_progress_bar_waits_for_nothing(gpu: Lib, monkeypatch: pytest.Monkey
         shown.step(progress)
         seen.append(crossings())
 
-    fit(model, SGD(model), images, epochs=1, batch_size=4, on_step=on_step)
+    fit(model, images, optimizer=SGD(model), epochs=1, batch_size=4, on_step=on_step)
     shown.close()
     assert len(set(seen)) == 1
     assert counters.late_copies == 6
@@ -98,7 +98,7 @@ def test_a_look_at_the_meter_would_be_noticed(gpu: Lib) -> None:
         progress.meter.read()
         seen.append(counters.waits)
 
-    fit(model, SGD(model), images, epochs=1, batch_size=4, on_step=look)
+    fit(model, images, optimizer=SGD(model), epochs=1, batch_size=4, on_step=look)
     assert len(set(seen)) == 3
 
 
@@ -132,7 +132,7 @@ def test_on_a_real_gpu_the_step_is_recorded(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr(steps, "capture", record)
     for make in (SGD, Adam, lambda model: SGD(model, nesterov=True, weight_decay=1e-4, clip=1.0)):
         images, model = digits(lib, 64 * 4 + 9)
-        fit(model, make(model), images, images, epochs=3, batch_size=64)
+        fit(model, images, optimizer=make(model), test=images, epochs=3, batch_size=64)
     assert not caplog.records
     assert len(recorded) == 6
     assert None not in recorded

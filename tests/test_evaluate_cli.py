@@ -189,7 +189,7 @@ def test_names_that_differ_are_noted(model: Path, asked: list[Any], capsys: pyte
     [
         ([], 2, "--model"),
         (["--model", "absent"], 4, "which does not exist"),
-        (["--data", "nope"], 2, "--data: "),
+        (["--data", "nope"], 4, "nope"),
         (["--data", ""], 2, "empty text"),
         (["--batch-size", "0"], 2, "whole number from 1 up"),
         (["--expect", "2"], 2, "from 0 up to 1"),

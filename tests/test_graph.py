@@ -44,7 +44,7 @@ from xlenet import (
 )
 from xlenet.backend.graph import Graph, can_capture, capture
 from xlenet.backend.late import LateCopy
-from xlenet.data.images import Images
+from xlenet.data import Examples, Images
 from xlenet.errors import DivergedError
 from xlenet.meter import Meter
 from xlenet.training import Epoch, Progress, fit
@@ -97,7 +97,9 @@ def run(
         model, train = build(dtype=dtype), images(dtype=dtype)
         optimizer = make(model)
         counters.reset()
-        history = fit(model, optimizer, train, train, epochs=epochs, batch_size=BATCH, **({"lr": 0.05} | options))
+        history = fit(
+            model, train, optimizer=optimizer, test=train, epochs=epochs, batch_size=BATCH, **({"lr": 0.05} | options)
+        )
         replays = counters.replays
         assert optimizer.steps == 7 * epochs
         return [epoch[:6] for epoch in history], all_arrays(lib, model, optimizer), replays
@@ -116,6 +118,26 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 # ==== with a graph as without ====
+
+
+def test_floating_examples_with_a_graph_as_without(gpu: Lib) -> None:
+    """A data set that is no bytes is recorded, too."""
+
+    def trained(graph: bool) -> tuple[list[Any], dict[str, np.ndarray], int]:
+        with pytest.MonkeyPatch.context() as patch, on(gpu):
+            patch.setenv("XLENET_GRAPH", "on" if graph else "off")
+            model, rng = network(), np.random.default_rng(4)
+            optimizer = SGD(model)
+            train = Examples(rng.standard_normal((COUNT, 16)), rng.integers(0, CLASSES, COUNT), dtype="float32")
+            counters.reset()
+            history = fit(model, train, optimizer=optimizer, epochs=3, batch_size=BATCH)
+        return [epoch[:4] for epoch in history], all_arrays(gpu, model, optimizer), counters.replays
+
+    history, arrays, replays = trained(True)
+    expected, plain, none = trained(False)
+    assert (history, none) == (expected, 0)
+    assert replays > 10
+    assert_same(arrays, plain)
 
 
 OPTIMIZERS: dict[str, Callable[[Layer], Any]] = {
@@ -179,7 +201,7 @@ def test_a_replay_moves_the_step_of_each_dropout(gpu: Lib) -> None:
         model, train = varied_network("float32"), images()
         optimizer, seen = SGD(model), []
         fit(
-            model, optimizer, train, epochs=2, batch_size=BATCH,
+            model, train, optimizer=optimizer, epochs=2, batch_size=BATCH,
             on_step=lambda p: seen.append([int(gpu.to_numpy(model[n].buffers["step"])[0]) for n in ("drop1", "drop2")]),
         )  # fmt: skip
     assert seen == [[k, k] for k in range(1, 15)]
@@ -221,7 +243,7 @@ def test_one_batch_is_all_there_is(gpu: Lib) -> None:
         train, model = images(BATCH), network()
         optimizer = SGD(model)
     counters.reset()
-    history = fit(model, optimizer, train, epochs=4, batch_size=BATCH)
+    history = fit(model, train, optimizer=optimizer, epochs=4, batch_size=BATCH)
     assert (len(history), counters.replays) == (4, 3)
 
 
@@ -278,7 +300,7 @@ def test_replays_allocate_nothing(gpu: Lib) -> None:
     with on(gpu):
         train, model = images(40), network()
     fit(
-        model, SGD(model), train, epochs=1, batch_size=BATCH,
+        model, train, optimizer=SGD(model), epochs=1, batch_size=BATCH,
         on_step=lambda _: sizes.append((pool.used_bytes(), pool.total_bytes())),
     )  # fmt: skip
     assert len(sizes) == 10
@@ -304,7 +326,7 @@ def test_nothing_is_left_when_a_run_is_over(gpu: Lib, monkeypatch: pytest.Monkey
     gc.disable()
     try:
         for _ in range(3):
-            fit(model, optimizer, train, epochs=2, batch_size=BATCH)
+            fit(model, train, optimizer=optimizer, epochs=2, batch_size=BATCH)
             used.append(pool.used_bytes())
             assert [graph() for graph in graphs] == [None] * len(graphs)
     finally:
@@ -323,7 +345,7 @@ def test_arrays_loaded_in_the_middle_are_seen(gpu: Lib) -> None:
             optimizer = SGD(model)
             state = {name: gpu.to_numpy(array) for name, array in other.state_dict().items()}
             fit(
-                model, optimizer, train, epochs=2, batch_size=BATCH,
+                model, train, optimizer=optimizer, epochs=2, batch_size=BATCH,
                 on_step=lambda p: model.load_state_dict(state) if p.step == 4 else None,
             )  # fmt: skip
         return all_arrays(gpu, model, optimizer)
@@ -351,7 +373,7 @@ def test_what_a_callback_changes_counts_from_the_next_step_on(gpu: Lib, change: 
             optimizer = SGD(model)
             counters.reset()
             fit(
-                model, optimizer, train, epochs=2, batch_size=BATCH,
+                model, train, optimizer=optimizer, epochs=2, batch_size=BATCH,
                 on_step=lambda p: change(model, optimizer) if (p.epoch, p.step) == (1, 4) else None,
             )  # fmt: skip
         assert counters.replays > 5 or not graph
@@ -373,7 +395,7 @@ def test_a_graph_that_is_out_of_date_is_let_go_of_when_the_device_is_done_with_i
         if progress.step in (3, 4):
             model["bn"].decay = 0.5
 
-    fit(model, SGD(model), train, epochs=1, batch_size=BATCH, on_step=change)
+    fit(model, train, optimizer=SGD(model), epochs=1, batch_size=BATCH, on_step=change)
     assert np.diff(waits).tolist() == [0, 0, 1, 0, 0, 0]
 
 
@@ -387,7 +409,7 @@ def test_exchanged_parameters_are_an_error_as_without(gpu: Lib) -> None:
             SGD(model)
 
     with pytest.raises(RuntimeError, match="arrays were exchanged"):
-        fit(model, optimizer, train, epochs=1, batch_size=BATCH, on_step=exchange)
+        fit(model, train, optimizer=optimizer, epochs=1, batch_size=BATCH, on_step=exchange)
     assert optimizer.steps == 4
 
 
@@ -408,7 +430,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(gpu: Lib) -> None:
     with on(gpu):
         train, model = images(), network()
     with pytest.raises(DivergedError, match="not finite in step 4 of epoch 2"):
-        fit(model, SGD(model), train, epochs=3, batch_size=BATCH, on_step=Poison(model))
+        fit(model, train, optimizer=SGD(model), epochs=3, batch_size=BATCH, on_step=Poison(model))
 
 
 def test_a_rate_far_too_large_is_found_at_its_step(gpu: Lib) -> None:
@@ -431,7 +453,7 @@ def test_should_stop_stops_after_its_step(gpu: Lib) -> None:
         return len(seen) == 12
 
     history = fit(
-        model, optimizer, train, epochs=3, batch_size=BATCH, on_step=lambda p: seen.append(p.meter.images),
+        model, train, optimizer=optimizer, epochs=3, batch_size=BATCH, on_step=lambda p: seen.append(p.meter.images),
         should_stop=should_stop,
     )  # fmt: skip
     assert counters.waits == waits + 1, "the device has done all that it was asked for"
@@ -444,7 +466,14 @@ def test_a_meter_in_the_middle_is_that_of_a_run_without(gpu: Lib) -> None:
         with pytest.MonkeyPatch.context() as patch, on(gpu):
             patch.setenv("XLENET_GRAPH", "on" if graph else "off")
             train, model, seen = images(), network(), []
-            fit(model, SGD(model), train, epochs=2, batch_size=BATCH, on_step=lambda p: seen.append(p.meter.read()))
+            fit(
+                model,
+                train,
+                optimizer=SGD(model),
+                epochs=2,
+                batch_size=BATCH,
+                on_step=lambda p: seen.append(p.meter.read()),
+            )
         return seen
 
     assert read(True) == read(False)
@@ -508,7 +537,7 @@ def test_optimisers_and_images_of_ones_own_are_not_recorded(gpu: Lib, log: pytes
         data, model = images(), network()
         data.__class__ = Flipped
     counters.reset()
-    fit(model, SGD(model), data, epochs=1, batch_size=BATCH)
+    fit(model, data, optimizer=SGD(model), epochs=1, batch_size=BATCH)
     assert counters.replays == 0
     assert [record.getMessage().split(" is a class")[0] for record in log.records] == [
         "no CUDA graph of the training step (Mine",
@@ -693,7 +722,7 @@ def test_the_meter_can_be_peeked_at_in_every_step(gpu: Lib) -> None:
     with on(gpu):
         train, model = images(), network()
     (first, second) = fit(
-        model, SGD(model), train, epochs=2, batch_size=BATCH, on_step=lambda p: seen.append(p.meter.peek())
+        model, train, optimizer=SGD(model), epochs=2, batch_size=BATCH, on_step=lambda p: seen.append(p.meter.peek())
     )
     assert seen[0] is None
     assert seen[7] is None, "what was seen of an epoch is forgotten with it"
@@ -715,6 +744,6 @@ def test_epochs_are_recorded_as_ever(gpu: Lib) -> None:
     seen: list[Epoch] = []
     with on(gpu):
         train, model = images(), network()
-    history = fit(model, SGD(model), train, train, epochs=2, batch_size=BATCH, on_epoch=seen.append)
+    history = fit(model, train, optimizer=SGD(model), test=train, epochs=2, batch_size=BATCH, on_epoch=seen.append)
     assert history == seen
     assert all(type(value) in (int, float) for epoch in history for value in epoch.record().values())

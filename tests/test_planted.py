@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planted import ROOT, copies, is_there, main, plant
+from tests.planted import FILES, FOLDERS, ROOT, copies, is_there, main, plant
 from tests.planted_faults import FAULTS, Fault
 
 each_fault = pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
@@ -64,9 +64,9 @@ HARMLESS = THRICE._replace(name="the other way round", wrong="x * 2")
 @pytest.fixture
 def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
     """What is planted; the first test cannot tell 2 * 2 from 2 squared, and the other one can."""
-    for folder in ("xlenet", "tests", "bench", "docs"):
+    for folder in FOLDERS:
         (tmp_path / folder).mkdir()
-    for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
+    for name in FILES:
         (tmp_path / name).touch()
     for name, text in {
         "xlenet/__init__.py": "def double(x):\n    return 2 * x\n",

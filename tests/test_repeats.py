@@ -29,7 +29,7 @@ def run(lib: Lib, kind: Any, threads: int) -> dict[str, bytes]:
     with on(lib), several:
         model, images = LeNet5(rng=0), Images(x, y)
         optimizer = kind(model)
-        history = fit(model, optimizer, images, images, epochs=1, batch_size=160, lr=0.01)
+        history = fit(model, images, optimizer=optimizer, test=images, epochs=1, batch_size=160, lr=0.01)
         tested = evaluate(model, images, batch_size=70)
     arrays = model.state_dict() | optimizer.state_dict()
     left = {name: lib.to_numpy(array).tobytes() for name, array in arrays.items()}

@@ -56,7 +56,15 @@ class Run:
 
     def fit(self, **more: Any) -> list[Epoch]:
         return fit(
-            self.model, self.optimizer, self.train, self.test, epochs=EPOCHS, batch_size=BATCH, lr=0.1, seed=3, **more
+            self.model,
+            self.train,
+            optimizer=self.optimizer,
+            test=self.test,
+            epochs=EPOCHS,
+            batch_size=BATCH,
+            lr=0.1,
+            seed=3,
+            **more,
         )
 
     def arrays(self) -> list[np.ndarray]:
@@ -286,7 +294,7 @@ def test_a_run_is_finite(tmp_path: Path, array: np.ndarray) -> None:
 
 def test_without_a_test_set_the_figures_are_none_and_the_snapshot_loads(numpy_lib: Lib, tmp_path: Path) -> None:
     run, path, done = Run(numpy_lib, "sgd"), tmp_path / "s", list[Epoch]()
-    fit(run.model, run.optimizer, run.train, epochs=1, batch_size=BATCH, lr=0.1, on_epoch=done.append)
+    fit(run.model, run.train, optimizer=run.optimizer, epochs=1, batch_size=BATCH, lr=0.1, on_epoch=done.append)
     save_snapshot(path, run.model, run.optimizer, Position(2, history=tuple(done)), {})
     assert str(load_snapshot(path).position.history) == str(tuple(done))
     assert np.isnan(done[0].test_loss)

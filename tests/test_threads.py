@@ -114,7 +114,7 @@ def train(count: int) -> tuple[dict[str, Any], Any]:
     images = Images(rng.integers(0, 256, (333, 1, 28, 28), np.uint8), rng.integers(0, 10, 333))
     model = LeNet5(rng=0)
     with use_threads(count):
-        fit(model, SGD(model, nesterov=True), images, epochs=1, batch_size=200, lr=0.01)
+        fit(model, images, optimizer=SGD(model, nesterov=True), epochs=1, batch_size=200, lr=0.01)
         return model.state_dict(), evaluate(model, images)
 
 

@@ -457,7 +457,7 @@ USAGE: list[tuple[object, ...]] = [
     ("--expect", "99%"),
     ("--optimizer", "sgdd"),
     ("--schedule", "linear"),
-    ("--data", "cifar"),
+    ("--data", ""),
     ("--no-such-option",),
     ("a word",),
 ]

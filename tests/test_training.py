@@ -104,7 +104,7 @@ def test_a_short_last_batch_counts_by_its_own_size(lib: Lib, rng: np.random.Gene
     with on(lib):
         model = plain_model()
     loss, accuracy, _ = direct(lib, model, images)
-    (epoch,) = fit(model, SGD(model), images, epochs=1, batch_size=batch_size, lr=1e-14)
+    (epoch,) = fit(model, images, optimizer=SGD(model), epochs=1, batch_size=batch_size, lr=1e-14)
     assert epoch.train_loss == pytest.approx(loss, rel=1e-10)
     assert epoch.train_accuracy == pytest.approx(accuracy, abs=1e-12)
     assert math.isnan(epoch.test_loss)
@@ -117,7 +117,7 @@ def test_a_short_last_batch_is_trained_on_too(lib: Lib, rng: np.random.Generator
     images = images_on(lib, x, y)
     with on(lib):
         model, other = plain_model(), plain_model()
-    fit(model, SGD(model, momentum=0.0), images, epochs=1, batch_size=3, lr=0.1, schedule=constant, seed=2)
+    fit(model, images, optimizer=SGD(model, momentum=0.0), epochs=1, batch_size=3, lr=0.1, schedule=constant, seed=2)
     order = np.random.default_rng([2, training.ORDER_STREAM, 1]).permutation(5)
     optimizer = SGD(other, momentum=0.0)
     for which in (order[:3], order[3:]):
@@ -130,7 +130,7 @@ def test_the_record_of_an_epoch(lib: Lib, rng: np.random.Generator) -> None:
     with on(lib):
         model = model_with_statistics()
     seen: list[Epoch] = []
-    history = fit(model, SGD(model), train, test, epochs=3, batch_size=8, lr=0.5, on_epoch=seen.append)
+    history = fit(model, train, optimizer=SGD(model), test=test, epochs=3, batch_size=8, lr=0.5, on_epoch=seen.append)
     assert history == seen
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
     assert list(history[0].record()) == [
@@ -167,7 +167,9 @@ def test_seconds_are_those_of_training_alone_until_the_device_has_finished(
     monkeypatch.setattr(steps, "synchronize", lambda _: passes(100.0))
     monkeypatch.setattr(training, "evaluate", lambda *_, **__: passes(10_000.0, Evaluation(0.0, 0.0, None)))
     model, images = plain_model(), images_on(numpy_lib, *draw(rng, 6))
-    history = fit(model, SGD(model), images, images, epochs=2, batch_size=3, on_step=lambda _: passes(1.0))
+    history = fit(
+        model, images, optimizer=SGD(model), test=images, epochs=2, batch_size=3, on_step=lambda _: passes(1.0)
+    )
     assert [epoch.seconds for epoch in history] == [102.0, 102.0]
     assert [epoch.images_per_second for epoch in history] == [6 / 102] * 2
 
@@ -181,7 +183,7 @@ def test_training_learns(lib: Lib, rng: np.random.Generator) -> None:
     with on(lib):
         model = model_with_statistics()
     images = images_on(lib, x, y)
-    history = fit(model, SGD(model), images, images, epochs=5, batch_size=16, lr=0.1)
+    history = fit(model, images, optimizer=SGD(model), test=images, epochs=5, batch_size=16, lr=0.1)
     assert history[-1].test_accuracy == 1.0
     assert history[-1].train_loss < history[0].train_loss
 
@@ -207,7 +209,7 @@ def recorded_order(lib: Lib, seed: int, epochs: int) -> list[list[int]]:
     with on(lib):
         images, model = Recorded(*draw(np.random.default_rng(1), 10), dtype="float64"), plain_model()
     images.asked, images.host = [], lib.to_numpy
-    fit(model, SGD(model), images, epochs=epochs, batch_size=4, seed=seed)
+    fit(model, images, optimizer=SGD(model), epochs=epochs, batch_size=4, seed=seed)
     return images.asked
 
 
@@ -243,7 +245,7 @@ def test_the_schedule_is_asked_for_the_progress_of_the_whole_run(numpy_lib: Lib,
             super().step(lr)
 
     model, images = plain_model(), images_on(numpy_lib, *draw(rng, 10))
-    history = fit(model, Recording(model), images, epochs=3, batch_size=4, lr=0.2, schedule=schedule)
+    history = fit(model, images, optimizer=Recording(model), epochs=3, batch_size=4, lr=0.2, schedule=schedule)
     np.testing.assert_allclose(asked, np.arange(9) / 9)
     np.testing.assert_allclose(rates, 0.2 * (1 - np.arange(9) / 9))
     assert [epoch.lr for epoch in history] == [rates[2], rates[5], rates[8]]
@@ -259,7 +261,7 @@ def run(lib: Lib, *, seed: int = 0, init: int = 0, dtype: str = "float32") -> tu
     with on(lib):
         train, model = Images(x, y, dtype=dtype), LeNet5(rng=init, dtype=dtype)
         test = Images(x[:15], y[:15], train.normalization, dtype=dtype)
-    history = fit(model, Adam(model), train, test, epochs=2, batch_size=16, lr=0.002, seed=seed)
+    history = fit(model, train, optimizer=Adam(model), test=test, epochs=2, batch_size=16, lr=0.002, seed=seed)
     return [epoch[:6] for epoch in history], parameters(lib, model)
 
 
@@ -319,7 +321,7 @@ def test_a_step_allocates_nothing_large(numpy_lib: Lib, rng: np.random.Generator
     before = [0]
     tracemalloc.start()
     try:
-        fit(model, SGD(model), images, epochs=1, batch_size=64, on_step=look)
+        fit(model, images, optimizer=SGD(model), epochs=1, batch_size=64, on_step=look)
     finally:
         tracemalloc.stop()
     assert len(peaks) == 5
@@ -339,7 +341,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(
     model = Sequential(flatten=Flatten(), fc=Linear(16, CLASSES, rng=0, dtype="float64"), bomb=Bomb(at, value))
     pattern = rf"^fit: got .* not finite in step {step} of epoch {epoch} \(learning rate [^,]+, at its peak 0\.01\);"
     with np.errstate(all="ignore"), pytest.raises(errors.DivergedError, match=pattern) as caught:
-        fit(model, SGD(model), images, epochs=2, batch_size=1, lr=0.01)
+        fit(model, images, optimizer=SGD(model), epochs=2, batch_size=1, lr=0.01)
     assert "try a peak of 0.001" in str(caught.value)
     assert f"(learning rate {0.01 * one_cycle((200 * (epoch - 1) + step - 1) / 400):.3g}," in str(caught.value)
     assert caught.value.exit_code == 6
@@ -352,7 +354,7 @@ def test_a_rate_far_too_large_diverges_without_a_warning(lib: Lib, rng: np.rando
     with on(lib):
         images, model = Images(x, y), LeNet5(rng=0)
     with pytest.raises(errors.DivergedError, match=r"in step \d+ of epoch 1 \(learning rate \S+, at its peak 1e\+30\)"):
-        fit(model, SGD(model), images, images, epochs=1, batch_size=16, lr=1e30)
+        fit(model, images, optimizer=SGD(model), test=images, epochs=1, batch_size=16, lr=1e30)
 
 
 def test_should_stop_stops_in_the_middle_of_an_epoch(lib: Lib, rng: np.random.Generator) -> None:
@@ -362,8 +364,8 @@ def test_should_stop_stops_in_the_middle_of_an_epoch(lib: Lib, rng: np.random.Ge
     steps: list[tuple[int, int]] = []
     history = fit(
         model,
-        SGD(model),
         images,
+        optimizer=SGD(model),
         epochs=3,
         batch_size=4,
         on_step=lambda p: steps.append((p.epoch, p.step)),
@@ -380,8 +382,8 @@ def test_progress_tells_where_a_run_is(lib: Lib, rng: np.random.Generator) -> No
     seen: list[tuple[int, int, int, int, float, float, int]] = []
     history = fit(
         model,
-        SGD(model),
         images,
+        optimizer=SGD(model),
         epochs=2,
         batch_size=4,
         on_step=lambda p: seen.append((p.epoch, p.step, p.steps, p.meter.images, *p.meter.read())),
@@ -399,7 +401,7 @@ def test_an_exception_in_a_callback_goes_through(numpy_lib: Lib, rng: np.random.
 
     for callback in ("on_step", "on_epoch"):
         with pytest.raises(KeyError, match="mine"):
-            fit(model, SGD(model), images, epochs=1, batch_size=4, **{callback: fail})
+            fit(model, images, optimizer=SGD(model), epochs=1, batch_size=4, **{callback: fail})
 
 
 # ==== modes ====
@@ -416,7 +418,7 @@ def test_each_epoch_trains_by_the_rules_of_training(lib: Lib, rng: np.random.Gen
         moved.append(lib.to_numpy(model["bn"].buffers["running_mean"]))
         model.eval()
 
-    fit(model, SGD(model), images, images, epochs=3, batch_size=4, on_epoch=look)
+    fit(model, images, optimizer=SGD(model), test=images, epochs=3, batch_size=4, on_epoch=look)
     assert moved[0].any()
     assert not np.array_equal(moved[0], moved[1])
     assert not np.array_equal(moved[1], moved[2])
@@ -489,7 +491,7 @@ def test_an_evaluation_of_impossible_batches_is_refused(rng: np.random.Generator
         ({"epochs": 1.5}, TypeError, "epochs 1.5", "whole number"),
         ({"batch_size": 0}, ValueError, "batch_size 0", "at least 1"),
         ({"batch_size": 2.0}, TypeError, "batch_size 2.0", "whole number"),
-        ({"batch_size": 11}, ValueError, "batch_size 11 for 10 images", "no more than those"),
+        ({"batch_size": 11}, ValueError, "batch_size 11 for 10 examples", "no more than those"),
         ({"lr": 0.0}, ValueError, "lr 0.0", "above 0"),
         ({"lr": -0.1}, ValueError, "lr -0.1", "above 0"),
         ({"lr": math.nan}, ValueError, "lr nan", "above 0"),
@@ -502,11 +504,11 @@ def test_a_number_out_of_range_is_refused(
     model = plain_model()
     before = model.state_dict()
     with pytest.raises(error, match=message("fit", got=got, expected=expected)):
-        fit(model, SGD(model), Images(*draw(rng, 10), dtype="float64"), **({"batch_size": 4} | options))
+        fit(model, Images(*draw(rng, 10), dtype="float64"), optimizer=SGD(model), **({"batch_size": 4} | options))
     assert_same(dict(model.state_dict()), before)
 
 
-@pytest.mark.parametrize("where", ["train", "test"])
+@pytest.mark.parametrize("where", ["x", "test"])
 def test_labels_that_the_model_has_no_logit_for_are_refused_before_training(
     lib: Lib, rng: np.random.Generator, where: str
 ) -> None:
@@ -517,9 +519,9 @@ def test_labels_that_the_model_has_no_logit_for_are_refused_before_training(
     with on(lib):
         model = plain_model()
     before = parameters(lib, model)
-    train, test = (bad, good) if where == "train" else (good, bad)
+    train, test = (bad, good) if where == "x" else (good, bad)
     with pytest.raises(ValueError, match=message("fit", got=f"a label {CLASSES + 1} in {where}", expected="0 to 2")):
-        fit(model, SGD(model), train, test, epochs=1, batch_size=4)
+        fit(model, train, optimizer=SGD(model), test=test, epochs=1, batch_size=4)
     assert_same(parameters(lib, model), before)
 
 
@@ -550,14 +552,12 @@ def test_a_step_returns_the_loss_before_it(lib: Lib, rng: np.random.Generator) -
 def test_an_optimizer_of_another_model_is_refused() -> None:
     x, y = np.zeros((4, 1, 28, 28), np.uint8), np.arange(4)
     with pytest.raises(ValueError, match="fit: got an optimizer that was made for another model"):
-        fit(LeNet5(), SGD(LeNet5()), Images(x, y), batch_size=4)
+        fit(LeNet5(), Images(x, y), optimizer=SGD(LeNet5()), batch_size=4)
 
 
 def test_an_evaluation_of_labels_beyond_the_model_is_refused() -> None:
     images = Images(np.zeros((3, 1, 28, 28), np.uint8), np.array([0, 1, 10]))
-    with pytest.raises(
-        ValueError, match=r"evaluate: got a label 10 in images and a model of 10 classes; expected labels"
-    ):
+    with pytest.raises(ValueError, match=r"evaluate: got a label 10 in x and a model of 10 classes; expected labels"):
         evaluate(LeNet5(), images)
 
 
@@ -583,6 +583,6 @@ def test_a_start_that_cannot_be_is_told_before_anything_is_done(
     images, model = images_on(numpy_lib, *draw(rng, 8)), plain_model()
     before = {name: array.copy() for name, array in model.state_dict().items()}
     with pytest.raises(kind, match=words):
-        fit(model, SGD(model), images, epochs=2, batch_size=4, start=start)
+        fit(model, images, optimizer=SGD(model), epochs=2, batch_size=4, start=start)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])

@@ -65,7 +65,7 @@ def test_fit_measures_on_the_images_held_out_after_each_epoch(lib: Lib, rng: np.
         images = Images(x[:25], y[:25])
         held = Images(x[25:], y[25:], images.normalization)
         model = Sequential(flatten=Flatten(), fc=Linear(16, 3, rng=0))
-    history = fit(model, SGD(model), images, validation=held, epochs=2, batch_size=10)
+    history = fit(model, images, optimizer=SGD(model), validation=held, epochs=2, batch_size=10)
     measured = evaluate(model, held)
     assert (history[-1].validation_loss, history[-1].validation_accuracy) == (measured.loss, measured.accuracy)
     assert history[0].validation_loss != history[1].validation_loss
@@ -76,7 +76,13 @@ def test_a_label_too_many_in_the_images_held_out_is_told_before_training(numpy_l
     x = np.zeros((4, 1, 2, 2), np.uint8)
     model = Sequential(flatten=Flatten(), fc=Linear(4, 2, rng=0))
     with pytest.raises(ValueError, match=r"fit: got a label 2 in validation and a model of 2 classes"):
-        fit(model, SGD(model), Images(x, np.zeros(4, int)), validation=Images(x, np.arange(4) % 3), batch_size=2)
+        fit(
+            model,
+            Images(x, np.zeros(4, int)),
+            optimizer=SGD(model),
+            validation=Images(x, np.arange(4) % 3),
+            batch_size=2,
+        )
 
 
 def test_a_data_set_has_another_digest_where_anything_in_it_differs() -> None:

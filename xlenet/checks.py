@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from .backend import Array, kind_of, library_of, namespace_of, on_device_of, read
+from .backend import Array, is_foreign, kind_of, library_of, namespace_of, on_device_of, read
 
 # ==== arrays ====
 
@@ -63,9 +63,11 @@ def _say_whose_fault(operation: str, arrays: dict[str, Array | None]) -> None:
         try:
             found[name] = library_of(array).__name__
         except TypeError:
+            advice = "convert it first, for example with numpy.asarray"
+            if is_foreign(array):
+                advice = f"pass xlenet.interop.borrow({name}), and the result through xlenet.interop.give_back"
             raise TypeError(
-                f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy; convert it first, for "
-                "example with numpy.asarray"
+                f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy; {advice}"
             ) from None
     if len(set(found.values())) > 1:
         came = " and ".join(f"{name} of {library}" for name, library in found.items())

@@ -18,7 +18,7 @@ from .commands import chosen_backend, run_command, say
 from .console import DownloadBar, complain
 from .data import Dataset, Images, load
 from .data.registry import SOURCES
-from .errors import DataError, printable
+from .errors import printable
 from .experiment import UsageError
 from .metrics import confusion_matrix
 from .options import add_backend, number, path, whole
@@ -106,7 +106,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         file = trained_file(options.model)
         trained = load_trained(file)
         name = options.data or _trained_on(trained)
-        dataset = _load(name, options)
+        dataset = _load(name, trained, options)
         _check_fit(trained, dataset)
         result = measure(trained, dataset, options.batch_size)
     where = f"{backend.name} {backend.xp.__version__}"
@@ -131,14 +131,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(name: str, options: argparse.Namespace) -> Dataset:
+def _load(name: str, trained: Trained, options: argparse.Namespace) -> Dataset:
     bar = DownloadBar(quiet=options.json) if importlib.util.find_spec("tqdm") else None  # NumPy alone will do
-    try:
-        return load(name, options.data_dir, progress=bar)
-    except DataError:
-        raise
-    except ValueError as error:  # no data of that name
-        raise UsageError(f"--data: {error}") from error
+    _, high, wide = trained.image_shape
+    size = high if high == wide else None  # images at a path are scaled to what the network takes
+    return load(
+        name, options.data_dir, progress=bar, image_size=size, note=lambda line: complain(f"note: {printable(line)}")
+    )
 
 
 def measure(trained: Trained, dataset: Dataset, batch_size: int = 500) -> Result:

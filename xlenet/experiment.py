@@ -14,7 +14,8 @@ from .data import Dataset, Images, hold_out
 from .errors import XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
-from .options import BATCH_SIZE, LEARNING_RATES, WEIGHT_DECAYS
+from .options import LEARNING_RATES, WEIGHT_DECAYS
+from .training import BATCH_SIZE
 
 # Options that decide nothing about the model, or that stand elsewhere in the configuration.
 _NOT_OF_THE_RUN = (

@@ -56,7 +56,7 @@ def _export(options: argparse.Namespace) -> int:
     with use_backend(chosen_backend("numpy")):  # nothing to compute
         trained = load_trained(file)
         if out.suffix.lower() == ".onnx":
-            from .interop import export_onnx  # type: ignore[import-not-found,unused-ignore]
+            from .interop import export_onnx
 
             export_onnx(trained.model, out, trained.image_shape, about=trained.about())
         else:

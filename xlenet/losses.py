@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from types import ModuleType
 from typing import Any, Protocol
 
-from .backend import Array, all_finite, debugging, library_of, on_device_of, to_device
+from .backend import (
+    Array,
+    all_finite,
+    borrow,
+    debugging,
+    hand_over,
+    home_of,
+    is_foreign,
+    library_of,
+    on_device_of,
+    to_device,
+)
 from .checks import integer, number, on_device, read_real
 from .errors import NotFiniteError
 from .functional import nll_loss, softmax_cross_entropy
@@ -40,17 +51,34 @@ class _Loss:
         self.reduction = check_reduction(name, reduction)
         self._beside: tuple[Any, Array] | None = None  # the weights as an array, and what it was made for
         self._cache: Any = None  # of the last forward; its first array lies where they all do
+        self._home: Callable[[Array], Any] | None = None  # makes arrays of the scores' library, where it is another one
 
     def _forward(
         self, operation: ModuleType, scores: Array, labels: Array, labels_checked: bool, work: Workspace | None
     ) -> Array:
+        if is_foreign(scores) or is_foreign(labels):
+            return self._forward_of_others(operation, scores, labels, labels_checked, work)
         with on_device(type(self).__name__, self._scores, scores):
             loss, self._cache = operation.forward(
                 scores, labels, labels_checked=labels_checked, work=work, **self._options(scores)
             )
+        self._home = None
         if debugging() and not all_finite(loss):
             raise NotFiniteError(self, "output")
         return loss
+
+    def _forward_of_others(
+        self, operation: ModuleType, scores: Any, labels: Any, labels_checked: bool, work: Workspace | None
+    ) -> Any:
+        """Do what forward does with views of arrays of other libraries, such as PyTorch; the result is as `scores`."""
+        name, home = type(self).__name__, home_of(scores) if is_foreign(scores) else None
+        if is_foreign(scores):
+            scores = borrow(scores, operation=name, name=self._scores)
+        if is_foreign(labels):
+            labels = borrow(labels, operation=name, name="labels")
+        loss = self._forward(operation, scores, labels, labels_checked, work)
+        self._home = home
+        return loss if home is None else hand_over(loss, home)
 
     def _backward(self, operation: ModuleType, dloss: Any, work: Workspace | None) -> Array:
         if self._cache is None:
@@ -58,10 +86,13 @@ class _Loss:
                 f"{type(self).__name__}: got backward without a forward before it; expected forward first; "
                 "call the loss"
             )
+        home = None if hasattr(dloss, "dtype") else self._home  # a number is of no library
+        if is_foreign(dloss):
+            dloss, home = borrow(dloss, operation=type(self).__name__, name="dloss"), home_of(dloss)
         with on_device_of(self._cache[0]):
             gradient = operation.backward(dloss, self._cache, work=work)
         self._cache = None  # only now: after a mistake in dloss, backward can be called again
-        return gradient
+        return gradient if home is None else hand_over(gradient, home)
 
     def _options(self, scores: Array) -> dict[str, Any]:
         """Return what forward is to be told besides: nothing as a rule, since each argument costs time on its way."""
@@ -80,7 +111,7 @@ class _Loss:
 
     def __getstate__(self) -> dict[str, Any]:
         # As with layers: what belongs to one batch, or to one device, is neither copied nor pickled.
-        return self.__dict__ | {"_cache": None, "_beside": None}
+        return self.__dict__ | {"_cache": None, "_beside": None, "_home": None}
 
     def __repr__(self) -> str:
         options = {"weight": self.weight, "ignore_index": self.ignore_index}
@@ -136,7 +167,7 @@ class SoftmaxCrossEntropy(_Loss):
         return self._forward(softmax_cross_entropy, logits, labels, labels_checked, work)
 
     def backward(self, dloss: float | Array = 1.0, *, work: Workspace | None = None) -> Array:
-        """Return the gradient by the logits of the last forward, and forget them.
+        """Return the gradient by the logits of the last forward, as an array of their library, and forget them.
 
         Raises:
             RuntimeError: there was no forward since the last backward.
@@ -177,7 +208,7 @@ class NLLLoss(_Loss):
         return self._forward(nll_loss, log_probabilities, labels, labels_checked, work)
 
     def backward(self, dloss: float | Array = 1.0, *, work: Workspace | None = None) -> Array:
-        """Return the gradient by the log_probabilities of the last forward, and forget them.
+        """Return the gradient by the log_probabilities of the last forward, and forget them: an array of their library.
 
         Raises:
             RuntimeError: there was no forward since the last backward.

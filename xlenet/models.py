@@ -14,18 +14,18 @@ from .workspace import Workspace
 class LeNet5(Sequential):
     """LeNet-5 with max-pooling, batch normalisation and ReLU.
 
-    ==============  ====================  ==================
-    layer           what it is            result, 28x28 input
-    ==============  ====================  ==================
-    conv1           6 filters 5x5, SAME   (N, 6, 28, 28)
-    pool1 bn1 relu1                       (N, 6, 14, 14)
-    conv2           16 filters 5x5        (N, 16, 10, 10)
-    pool2 bn2 relu2                       (N, 16, 5, 5)
-    conv3           120 filters 5x5       (N, 120, 1, 1)
-    flatten                               (N, 120)
-    fc4 relu4       120 -> 84             (N, 84)
-    fc5             84 -> classes         (N, classes)
-    ==============  ====================  ==================
+    ===============  ====================  ===================
+    layer            what it is            result, 28x28 input
+    ===============  ====================  ===================
+    conv1            6 filters 5x5, SAME   (N, 6, 28, 28)
+    pool1 bn1 relu1                        (N, 6, 14, 14)
+    conv2            16 filters 5x5        (N, 16, 10, 10)
+    pool2 bn2 relu2                        (N, 16, 5, 5)
+    conv3            120 filters 5x5       (N, 120, 1, 1)
+    flatten                                (N, 120)
+    fc4 relu4        120 -> 84             (N, 84)
+    fc5              84 -> classes         (N, classes)
+    ===============  ====================  ===================
 
     With one input channel and ten classes it has 61,750 parameters.
 

@@ -42,7 +42,12 @@ class Optimizer:
 
     Raises:
         ValueError: a number out of range, or a model with nothing to learn.
+
+    Attributes:
+        usual_lr: a peak learning rate that suits where nobody has said one.
     """
+
+    usual_lr = 0.05
 
     def __init__(self, model: Layer, *, weight_decay: float = 0.0, clip: float | None = None) -> None:
         check_kind(type(self).__name__, "model", model, Layer, "a Layer")
@@ -289,6 +294,7 @@ class Adam(Optimizer):
         D. Kingma, J. Ba, Adam (2014), https://arxiv.org/abs/1412.6980
     """
 
+    usual_lr = 0.004
     _decoupled = False
 
     def __init__(

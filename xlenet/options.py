@@ -7,12 +7,13 @@ import math
 import os
 from collections.abc import Callable
 
+from .optim import SGD, Adam, AdamW
 from .schedules import SCHEDULES
+from .training import BATCH_SIZE, WEIGHT_DECAY
 
 # Peak learning rates that suit, where none is given.
-LEARNING_RATES = {"sgd": 0.05, "nesterov": 0.05, "adam": 0.004, "adamw": 0.004}
-WEIGHT_DECAYS = {"sgd": 5e-4, "nesterov": 5e-4, "adam": 0.0, "adamw": 0.01}
-BATCH_SIZE = 64
+LEARNING_RATES = {"sgd": SGD.usual_lr, "nesterov": SGD.usual_lr, "adam": Adam.usual_lr, "adamw": AdamW.usual_lr}
+WEIGHT_DECAYS = {"sgd": WEIGHT_DECAY, "nesterov": WEIGHT_DECAY, "adam": 0.0, "adamw": 0.01}
 
 
 def training_options() -> argparse.ArgumentParser:
@@ -27,14 +28,16 @@ def training_options() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--data",
-        choices=["mnist", "fashion-mnist", "generated"],
-        help="default: mnist, else generated",
+        type=path,
+        metavar="DATA",
+        help="mnist, fashion-mnist, generated, FILE.npz (x_train, y_train, x_test, y_test), or a FOLDER: of a folder "
+        "of images for each class, or of IDX files (default: mnist, else generated)",
     )
     add(
         "--data-dir",
         type=path,
         metavar="DIR",
-        help="folder of the data (default: XLENET_DATA_DIR, else the cache folder)",
+        help="folder of mnist and fashion-mnist (default: XLENET_DATA_DIR, else the cache folder)",
     )
     add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
     add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")

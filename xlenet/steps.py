@@ -11,7 +11,7 @@ import numpy as np
 
 from .backend import Array, debugging, namespace_of, swappable, synchronize, to_device, zeros
 from .backend.graph import Graph, can_capture, capture, warn
-from .data import Images
+from .data import Labelled
 from .layers import Layer, Sequential
 from .losses import Loss
 from .meter import Meter, tally
@@ -25,7 +25,7 @@ class Party(NamedTuple):
     model: Layer
     loss: Loss
     optimizer: Optimizer
-    train: Images
+    train: Labelled
     meter: Meter
 
 

@@ -22,12 +22,12 @@ from .data import Dataset, load
 from .data.location import is_offline
 from .errors import DataNotFoundError, DivergedError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
-from .options import BATCH_SIZE, training_options
+from .options import training_options
 from .runs import RunFolder, new_run_folder
 from .schedules import SCHEDULES
 from .snapshot_format import check_place
 from .snapshots import Snapshot, Snapshots, load_snapshot, restore
-from .training import Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
+from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
@@ -148,9 +148,9 @@ def _learn(
     with interruptible() as stopped:
         fit(
             model,
-            optimizer,
             train,
-            test,
+            optimizer=optimizer,
+            test=test,
             validation=validation,
             epochs=options.epochs,
             batch_size=options.batch_size,
@@ -230,9 +230,11 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
     if snapshot is not None:
         here = json.loads(json.dumps(config))
         names = (here.keys() | snapshot.config.keys()) - _MAY_DIFFER
+        digest = here.get("data_digest")
+        same_data = digest is not None and digest == snapshot.config.get("data_digest")  # whatever it is called now
         for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
             mine, theirs = here.get(name), snapshot.config.get(name)
-            if mine != theirs:
+            if mine != theirs and not (name == "data" and same_data):
                 raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
                     "it the options it began with"
@@ -256,7 +258,10 @@ def _run_folder(options: argparse.Namespace, config: dict[str, Any], snapshot: S
 
 def _load(options: argparse.Namespace) -> Dataset:
     try:
-        return load(options.data or "mnist", options.data_dir, progress=DownloadBar(quiet=options.quiet))
+        bar = DownloadBar(quiet=options.quiet)
+        return load(
+            options.data or "mnist", options.data_dir, progress=bar, note=lambda line: complain(f"note: {line}")
+        )
     except DataNotFoundError:
         if options.data is not None:
             raise

@@ -234,7 +234,7 @@ def _sizes(state: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _of_onnx(file: Path) -> Trained:
-    from .interop import import_onnx  # type: ignore[import-not-found,unused-ignore]
+    from .interop import import_onnx
 
     model: Any = import_onnx(file)
     about: Any = model.about

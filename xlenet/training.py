@@ -1,7 +1,8 @@
-"""The training loop, as a library: `fit`, `train_step`, `evaluate`."""
+"""The training loop, as a library: `fit`, `train_step`, `evaluate`, `predict`."""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -9,20 +10,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import Array, library_of, namespace_of, to_host
+from .backend import Array, kind_of, library_of, namespace_of, to_host
 from .checks import check_callable, check_kind, integer, number
-from .data import Images
+from .data import Images, Labelled, Normalization
+from .data.given import as_labelled, as_unlabelled
 from .errors import DivergedError, NotFiniteError
-from .layers import Layer
+from .functional import softmax
+from .layers import BatchNorm, Layer
 from .losses import Loss, SoftmaxCrossEntropy
 from .meter import Meter
-from .optim import Optimizer
+from .optim import SGD, Optimizer
 from .schedules import one_cycle
 from .steps import Party, backpropagate, choose_way, parts, train_epoch
 from .workspace import Workspace
 
 # Streams of random numbers under one seed; parameters are drawn from the seed itself.
 ORDER_STREAM = 1
+
+# What suits most networks and data, and is not asked for.
+BATCH_SIZE, WEIGHT_DECAY = 64, 5e-4
 
 _CHECK_EVERY = 100  # steps between two looks at whether the loss is still finite, where a look costs nothing
 
@@ -52,7 +58,7 @@ class Epoch(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """How a model does on labelled images."""
+    """How a model does on labelled examples."""
 
     loss: float
     accuracy: float
@@ -158,14 +164,15 @@ def train_step(
 @np.errstate(over="ignore", invalid="ignore")  # the meter finds a loss that is not finite, and says where
 def fit(
     model: Layer,
-    optimizer: Optimizer,
-    train: Images,
-    test: Images | None = None,
+    x: Any,
+    y: Any = None,
     *,
-    validation: Images | None = None,
+    optimizer: Optimizer | None = None,
+    test: Any = None,
+    validation: Any = None,
     epochs: int = 20,
-    batch_size: int = 64,
-    lr: float = 0.05,
+    batch_size: int | None = None,
+    lr: float | None = None,
     schedule: Callable[[float], float] = one_cycle,
     seed: int = 0,
     on_step: Callable[[Progress], None] | None = None,
@@ -176,18 +183,25 @@ def fit(
     """Train a classifier.
 
     On a GPU the step is recorded as a CUDA graph and replayed from then on; ``XLENET_GRAPH=off`` leaves that out.
-    Layers, optimisers and images of a class of one's own are not recorded, because their Python may do something else
-    in each step, unless the class has an attribute ``capturable = True``.
+    Layers, optimisers and data sets of a class of one's own are not recorded, because their Python may do something
+    else in each step, unless the class has an attribute ``capturable = True``.
 
     Args:
-        model: gives logits (N, K) for images.
-        optimizer: made for `model`.
-        train: what to learn from, in an order of each epoch's own; a short last batch counts by its own size.
-        test: what to evaluate on after each epoch; None: nothing (the figures are NaN).
-        validation: images held out of `train`, to choose by: what to evaluate on besides. See `best_epoch`.
-        epochs: how often to go through `train`.
-        batch_size: images in a step.
-        lr: peak learning rate.
+        model: gives logits (N, K) for a batch of examples.
+        x: what to learn from, in an order of each epoch's own: arrays of NumPy or CuPy, or of another library on the
+            host, such as PyTorch's. uint8 (N, C, H, W) are pixels, kept as bytes and normalised, each channel by its
+            mean and standard deviation in `x`; floating numbers (N, ...) are taken as they are, in the type of the
+            model's parameters. Or a data set: `xlenet.data.Images` or `xlenet.data.Examples`.
+        y: labels (N,) or (N, 1), integers from 0 up; None beside a data set.
+        optimizer: made for `model`; None makes ``SGD(model, nesterov=True, weight_decay=5e-4)``.
+        test: what to evaluate on after each epoch: a pair (x, y) of the same kind, normalised as the training set is,
+            or a data set; None: nothing (the figures are NaN).
+        validation: examples held out of `x`, to choose by: what to evaluate on besides, given as `test` is. See
+            `best_epoch`.
+        epochs: how often to go through `x`.
+        batch_size: examples in a step; None: 64, or all of them where they are fewer. A short last batch counts by its
+            own size.
+        lr: peak learning rate; None: what suits the optimiser, 0.05 for `SGD` and 0.004 for `Adam` and `AdamW`.
         schedule: factor of `lr` by progress, 0 to 1; see `xlenet.schedules`.
         seed: of the order; the same on every backend.
         on_step: called after each step.
@@ -206,34 +220,43 @@ def fit(
             epoch's factors when that begins.)
 
     Example:
-        >>> from xlenet import SGD, Flatten, Linear, Sequential
+        >>> from xlenet import Flatten, Linear, Sequential
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(2, size=100)
         >>> x = rng.integers(100, size=(100, 1, 4, 4), dtype=np.uint8)
         >>> x[y == 1] += 100                                                   # one class is lighter
         >>> model = Sequential(flatten=Flatten(), fc=Linear(16, 2, rng=0))
-        >>> fit(model, SGD(model), Images(x, y), epochs=3, batch_size=32)[-1].train_accuracy
+        >>> fit(model, x[:80], y[:80], test=(x[80:], y[80:]), epochs=3, batch_size=32)[-1].test_accuracy
         1.0
     """
-    check_kind("fit", "train", train, Images, "labelled Images")
-    epochs, batch_size = integer("fit", "epochs", epochs, 1), integer("fit", "batch_size", batch_size, 1)
-    seed = integer("fit", "seed", seed, 0)
-    if batch_size > len(train):
-        raise ValueError(
-            f"fit: got batch_size {batch_size} for {len(train)} images; expected no more than those; use a smaller one"
-        )
-    lr = number("fit", "lr", lr, 0.0, above=True)
+    check_kind("fit", "model", model, Layer, "a Layer")
+    epochs, seed = integer("fit", "epochs", epochs, 1), integer("fit", "seed", seed, 0)
     check_callable("fit", "schedule", schedule)
     for name, function in (("on_step", on_step), ("on_epoch", on_epoch), ("should_stop", should_stop)):
         if function is not None:
             check_callable("fit", name, function)
+    if optimizer is not None:
+        _check_party("fit", model, optimizer)
+        optimizer.check()
+    train = as_labelled("fit", ("x", "y"), x, y, **_beside(model))
+    test, validation = (_part("fit", n, part, train, model) for n, part in (("test", test), ("validation", validation)))
+    batch_size = min(BATCH_SIZE, len(train)) if batch_size is None else integer("fit", "batch_size", batch_size, 1)
+    if batch_size > len(train):
+        raise ValueError(
+            f"fit: got batch_size {batch_size} for {len(train)} examples; expected no more than those; use a smaller "
+            "one"
+        )
+    if lr is None:
+        lr = (SGD if optimizer is None else type(optimizer)).usual_lr
+    lr = number("fit", "lr", lr, 0.0, above=True)
     start = Position() if start is None else start
     _check_start(start, epochs, -(-len(train) // batch_size))
-    _check_party("fit", model, optimizer)
-    optimizer.check()
-    for name, images in (("train", train), ("validation", validation), ("test", test)):
-        if images is not None:
-            _check_images("fit", name, images, model)
+    for name, data in (("x", train), ("validation", validation), ("test", test)):
+        if data is not None:
+            _check_data("fit", name, data, model)
+    _check_last_batch(model, train, batch_size)
+    if optimizer is None:  # last: making one moves the model's parameters
+        optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
     for _, leaf in model.leaves():
         leaf._count_from(optimizer.steps)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
@@ -285,10 +308,10 @@ def fit(
     return history
 
 
-def _evaluated(name: str, model: Layer, images: Images | None, progress: Progress) -> Evaluation | None:
-    if images is None:
+def _evaluated(name: str, model: Layer, data: Labelled | None, progress: Progress) -> Evaluation | None:
+    if data is None:
         return None
-    evaluation = evaluate(model, images)
+    evaluation = evaluate(model, data)
     if not math.isfinite(evaluation.loss):
         raise _diverged(f"a {name} loss that is not finite", progress, progress.step)
     return evaluation
@@ -338,25 +361,71 @@ def _check_objective(operation: str, loss: Any) -> None:
         )
 
 
-def _check_images(operation: str, name: str, images: Images, model: Layer) -> None:
-    """Let the model look at one image: it says itself what is wrong with it, before anything has changed."""
-    check_kind(operation, name, images, Images, "labelled Images")
-    shape = tuple(model.infer(images.batch(slice(0, 1))[0]).shape)
+def _beside(model: Layer) -> dict[str, Any]:
+    """Return where a data set for `model` belongs, and in which type its batches are to come."""
+    array = next((array for _, array in model.named_parameters()), None)
+    return {"beside": array, "dtype": "float32" if array is None else str(array.dtype).rpartition(".")[2]}
+
+
+def _part(operation: str, name: str, part: Any, train: Labelled, model: Layer) -> Labelled | None:
+    """Return a pair (x, y) as a data set that is normalised as `train` is; a data set, or None, as it is."""
+    if part is None or isinstance(part, Labelled):
+        return part
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        raise TypeError(
+            f"{operation}: got {name}, {kind_of(part)}; expected a pair of arrays (x, y), or a data set such as "
+            "Images(x, y); pass one of them"
+        )
+    names = (f"{name}[0]", f"{name}[1]")
+    normalization = train.normalization if isinstance(train, Images) else None
+    data = as_labelled(operation, names, *part, **_beside(model), normalization=normalization)
+    if isinstance(data, Images) != isinstance(train, Images):
+        raise TypeError(
+            f"{operation}: got {names[0]} of {_numbers_of(data)} beside x of {_numbers_of(train)}; expected the same "
+            "of both, since what is measured on one is done to the other; convert one of them"
+        )
+    return data
+
+
+def _numbers_of(data: Labelled) -> str:
+    return "bytes" if isinstance(data, Images) else "floating numbers"
+
+
+def _check_data(operation: str, name: str, data: Labelled, model: Layer) -> None:
+    """Let the model look at one example: it says itself what is wrong with it, before anything has changed."""
+    shape = _shape_of_logits(operation, name, data, model)
+    if data.classes > shape[1]:  # asked once, on the host; the loss would else have to ask the device in every step
+        raise ValueError(
+            f"{operation}: got a label {data.classes - 1} in {name} and a model of {shape[1]} classes; "
+            f"expected labels 0 to {shape[1] - 1}; make the model for {data.classes} classes"
+        )
+
+
+def _shape_of_logits(operation: str, name: str, data: Labelled, model: Layer) -> tuple[int, ...]:
+    shape = tuple(model.infer(data.batch(slice(0, 1))[0]).shape)
     if len(shape) != 2:
         raise ValueError(
-            f"{operation}: got a model that makes {shape} of one image of {name}; expected logits (1, K); end it with "
-            "Flatten and Linear"
+            f"{operation}: got a model that makes {shape} of one example of {name}; expected logits (1, K); end it "
+            "with Flatten and Linear"
         )
-    _check_labels(operation, name, images, shape[1])
+    return shape
 
 
-def _check_labels(operation: str, name: str, images: Images, classes: int) -> None:
-    """Ask once, on the host, what the loss would else have to ask the device in every step: are all labels in range?"""
-    if images.classes > classes:
+def _check_last_batch(model: Layer, train: Labelled, batch_size: int) -> None:
+    """Try a batch of a single example where there will be one: batch normalisation may have no statistics of it."""
+    count = len(train)
+    alone = count % batch_size == 1 or batch_size == 1
+    if not alone or not any(isinstance(leaf, BatchNorm) for _, leaf in model.leaves()):
+        return
+    try:
+        copy.deepcopy(model).train().forward(train.batch(slice(0, 1))[0])
+    except ValueError as error:
+        better = next((size for size in range(batch_size, 1, -1) if count % size != 1), count)
+        advice = f"use batch_size={better}" if count > 1 else "train on more examples"
         raise ValueError(
-            f"{operation}: got a label {images.classes - 1} in {name} and a model of {classes} classes; "
-            f"expected labels 0 to {classes - 1}; make the model for {images.classes} classes"
-        )
+            f"fit: got batch_size {batch_size} for {count} examples, which makes a batch of one ({error}); expected "
+            f"two or more in each, for batch normalisation; {advice}"
+        ) from error
 
 
 def check_finite(progress: Progress, optimizer: Optimizer) -> tuple[float, float]:
@@ -399,26 +468,93 @@ def _diverged(what: str, progress: Progress, step: int) -> DivergedError:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def evaluate(model: Layer, images: Images, *, batch_size: int = 500) -> Evaluation:
+def evaluate(
+    model: Layer, x: Any, y: Any = None, *, normalization: Normalization | None = None, batch_size: int = 500
+) -> Evaluation:
     """Measure loss and accuracy by the rules of evaluation; the model is left as it is.
 
     Args:
-        model: gives logits (N, K) for images.
-        images: labelled images.
-        batch_size: images at a time; only memory depends on it.
+        model: gives logits (N, K) for a batch of examples.
+        x: arrays or a data set, as for `fit`.
+        y: labels; None beside a data set.
+        normalization: of pixels as bytes: the training set's, ``Images(x_train, y_train).normalization``.
+        batch_size: examples at a time; only memory depends on it.
 
     Returns:
-        Mean loss, accuracy, and the predicted class of each image.
+        Mean loss, accuracy, and the predicted class of each example.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> from xlenet import Linear
+        >>> model, x = Linear(2, 2, rng=0), np.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> model.params["weight"][...] = x
+        >>> evaluate(model, x, np.array([0, 0])).accuracy
+        0.5
     """
     batch_size = integer("evaluate", "batch_size", batch_size, 1)
     check_kind("evaluate", "model", model, Layer, "a Layer")
-    _check_images("evaluate", "images", images, model)
-    loss, meter, work, predictions = SoftmaxCrossEntropy(), Meter(images.x), Workspace(), []
-    for part in parts(len(images), batch_size):
-        x, labels = images.batch(part, work)
-        logits = model.infer(x, work=work)
+    _check_normalization("evaluate", x, normalization)
+    data = as_labelled("evaluate", ("x", "y"), x, y, **_beside(model), normalization=normalization)
+    _check_data("evaluate", "x", data, model)
+    loss, meter, work, predictions = SoftmaxCrossEntropy(), Meter(data.x), Workspace(), []
+    for part in parts(len(data), batch_size):
+        examples, labels = data.batch(part, work)
+        logits = model.infer(examples, work=work)
         meter.add(loss.forward(logits, labels, labels_checked=True), logits, labels)
         predictions.append(namespace_of(logits).argmax(logits, axis=1))
         work.end_step()
     mean_loss, accuracy, _ = meter.read()  # the first time that anybody waits for the device
     return Evaluation(mean_loss, accuracy, np.concatenate([to_host(part) for part in predictions]))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def predict(model: Layer, x: Any, *, normalization: Normalization | None = None, batch_size: int = 500) -> Any:
+    """Return how probable the model holds each class to be, by the rules of evaluation; the model is left as it is.
+
+    Args:
+        model: gives logits (N, K) for a batch of examples.
+        x: arrays or a data set, as for `fit`.
+        normalization: of pixels as bytes: the training set's, ``Images(x_train, y_train).normalization``.
+        batch_size: examples at a time; only memory depends on it.
+
+    Returns:
+        Probabilities (N, K), on the host; each row adds up to 1, and its argmax is the predicted class.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> from xlenet import Linear
+        >>> model, x = Linear(2, 2, rng=0), np.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> model.params["weight"][...] = 10 * x
+        >>> predict(model, x).round(2)
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
+    """
+    batch_size = integer("predict", "batch_size", batch_size, 1)
+    check_kind("predict", "model", model, Layer, "a Layer")
+    _check_normalization("predict", x, normalization)
+    data = as_unlabelled("predict", "x", x, **_beside(model), normalization=normalization)
+    _shape_of_logits("predict", "x", data, model)
+    work, found = Workspace(), []
+    for part in parts(len(data), batch_size):
+        logits = model.infer(data.batch(part, work)[0], work=work)
+        found.append(np.array(to_host(softmax.forward(logits)[0])))
+        work.end_step()
+    return np.concatenate(found)
+
+
+def _check_normalization(operation: str, x: Any, normalization: Normalization | None) -> None:
+    """Bytes say nothing without the figures of the images that were learnt from; what is no bytes needs none."""
+    is_bytes = not isinstance(x, Labelled) and str(getattr(x, "dtype", "")).rpartition(".")[2] == "uint8"
+    if is_bytes and normalization is None:
+        raise TypeError(
+            f"{operation}: got x of bytes and normalization None; expected that of the images that the model has "
+            "learnt from; pass normalization=Images(x_train, y_train).normalization"
+        )
+    if not is_bytes and normalization is not None:
+        raise TypeError(
+            f"{operation}: got normalization beside x that is no array of bytes; expected None; leave it out"
+        )

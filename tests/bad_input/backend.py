@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.bad_input.table import Call, Table, bad, made, no_arrays, open_library, whole_numbers
+from tests.bad_input.table import Call, Table, bad, made, no_arrays, open_library, whole_numbers, wrong_library
 from tests.libraries import Lib
 from tests.networks import backend_name
 from xlenet import Workspace, namespace_of, synchronize, to_device, to_host, use_backend, use_threads
 from xlenet.errors import BackendError
+from xlenet.interop import borrow, give_back
 
 TABLE = Table()
 
@@ -88,6 +89,13 @@ TABLE.add(
         for v in ([1.0], "numpy", 3.0)
     ],
 )
+
+# ==== arrays of other libraries ====
+
+call = Call(borrow, "borrow", lambda lib: {"x": one(lib)})
+TABLE.add(call, no_arrays(call, "x", borrower="borrow"))
+call = Call(give_back, "give_back", lambda lib: {"y": one(lib), "like": one(lib)})
+TABLE.add(call, no_arrays(call, "y"), no_arrays(call, "like")[:-1], wrong_library(call, "like"))
 
 # ==== lent memory ====
 

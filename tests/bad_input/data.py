@@ -11,11 +11,12 @@ from tests.bad_input.layers import dtypes
 from tests.bad_input.table import FOLDER, INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
 from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
+from tests.networks import on
 from xlenet import data, plotting
-from xlenet.data import Images, Normalization
+from xlenet.data import Examples, Images, Normalization
 from xlenet.data.handwriting import NoDigitError
 from xlenet.data.registry import MNIST
-from xlenet.errors import DataError
+from xlenet.errors import DataError, DataNotFoundError
 
 TABLE = Table()
 
@@ -136,11 +137,92 @@ TABLE.add(
     [bad(call, "which", s, TypeError, repr(s), "whole numbers") for s in (slice(0.5, 2), slice("0", "2"))],
 )  # fmt: skip
 
+ROWS = np.linspace(0.0, 1.0, 12).reshape(4, 3)
+
+call = Call(
+    Examples,
+    "Examples",
+    lambda lib: {"x": ROWS, "y": np.array([0, 1, 2, 1]), "dtype": "float32"},
+    positional=(),
+)
+TABLE.add(
+    call,
+    [
+        bad(call, "x", v, TypeError, got, "floating point", came=came)
+        for came, v, got in [
+            ("None", None, "object"),
+            ("text", "rows", "<U4"),
+            ("a list of ints", [[1], [2], [3], [4]], "int64"),
+            ("uint8", PIXELS, "uint8"),
+            ("bool", ROWS > 0.5, "bool"),
+            ("complex", ROWS + 0j, "complex128"),
+        ]
+    ],
+    bad(call, "x", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    bad(call, "x", [[1.0, 2.0], [3.0]], TypeError, "list", "on the host", came="ragged"),
+    [
+        bad(call, "x", np.zeros(shape), ValueError, f"x {shape}", "(N, ...)", came=f"{shape}")
+        for shape in [(), (4,), (0, 3), (4, 0), (3, 3)]
+    ],
+    [
+        bad(call, "x", np.where(ROWS == 0.0, v, ROWS), ValueError, "not finite", "finite", came=f"{v}")
+        for v in (NAN, INF)
+    ],
+    bad(call, "x", 1e300 * ROWS, ValueError, "not finite as float32", "finite", came="too large for float32"),
+    [
+        bad(call, "y", v, TypeError, got, "integers", came=came)
+        for came, v, got in [
+            ("None", None, "object"),
+            ("text", "0121", "<U4"),
+            ("float", [0.0, 1.0, 2.0, 1.0], "y float64"),
+            ("bool", [False, True, False, True], "bool"),
+        ]
+    ],
+    [
+        bad(call, "y", np.zeros(shape, int), ValueError, f"y {shape}", "(N,)", came=f"{shape}")
+        for shape in [(), (3,), (5,), (4, 1), (0,)]
+    ],
+    bad(call, "y", [0, 1, -1, 1], ValueError, "a label -1", "0 or more", named=""),
+    dtypes(call, may_be_none=True),
+)
+
+
+def _examples(lib: Lib) -> dict[str, Any]:
+    with on(lib):
+        return {"self": Examples(ROWS, np.array([0, 1, 2, 1])), "which": lib.asarray(np.array([0, 3]), "int64")}
+
+
+call = Call(Examples.batch, "Examples", _examples)
+TABLE.add(
+    call,
+    no_arrays(call, "which"),
+    [bad(call, "which", positions(0, 1, dtype=t), TypeError, t, "int64") for t in ("float32", "bool", "uint8")],
+    bad(call, "which", positions(), TypeError, "(0,)", "at least one"),
+    bad(call, "which", positions(0, 4), ValueError, "beyond 4 examples", "0 to 3"),
+    [bad(call, "which", s, ValueError, repr(s), "at least one") for s in (slice(2, 2), slice(4, 9))],
+    bad(call, "which", slice(0.5, 2), TypeError, "slice(0.5", "whole numbers"),
+)
+
 # ==== data sets ====
 
-call = Call(data.load, "load", lambda lib: {"name": "generated"}, arrays=False, dear=True)  # 70,000 digits
-_names = ("mnits", "", None, 3, ["mnist"], "MNIST")
-TABLE.add(call, [bad(call, "name", v, ValueError, repr(v), "mnist", named="") for v in _names])
+
+def _loading(lib: Lib) -> dict[str, Any]:
+    path = FOLDER / "mine.npz"
+    np.savez(path, x_train=np.zeros((9, 28, 28), np.uint8), y_train=np.arange(9) % 3)
+    return {"name": path, "data_dir": None, "image_size": None, "note": None}
+
+
+call = Call(data.load, "load", _loading, arrays=False)
+TABLE.add(
+    call,
+    paths(call, "name"),
+    [
+        bad(call, "name", v, DataNotFoundError, repr(v), "mnist", named="")
+        for v in ("mnits", "", "MNIST", "a\0b", "x/y")
+    ],
+    whole_numbers(call, "image_size", 0, -1, may_be_none=True),
+    [bad(call, "note", v, TypeError, repr(v), "a function") for v in (3, "print", [])],
+)
 
 call = Call(
     data.load_mnist,

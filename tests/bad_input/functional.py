@@ -469,10 +469,10 @@ def integers(*shape: int) -> made:
     return made(f"shape {shape}", lambda lib, good: lib.asarray(np.zeros(shape), "int64"))
 
 
-def wrong_labels(call: Call, says: str = "") -> list[Row]:
+def wrong_labels(call: Call, says: str = "", borrower: str | None = None) -> list[Row]:
     """Rows for labels of two images and three classes."""
     return [
-        *no_arrays(call, "labels", says=says),
+        *no_arrays(call, "labels", says=says, borrower=borrower),
         *wrong_library(call, "labels", says=says),
         *(
             bad(call, "labels", of_type(t), TypeError, t, "integers", says=says)

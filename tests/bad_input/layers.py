@@ -79,10 +79,11 @@ def sizes(call: Call, argument: str) -> list[Row]:
     return [bad(call, argument, value, error, (), wanted) for value, error, wanted in KERNELS]
 
 
-def dtypes(call: Call, says: str = "") -> list[Row]:
+def dtypes(call: Call, says: str = "", *, may_be_none: bool = False) -> list[Row]:
     return [
         bad(call, "dtype", value, ValueError, (), "'float32' or 'float64'", says=says)
         for value in ("float16", "int8", "complex64", "", None, 32, np.float16, np.int64, object)
+        if value is not None or not may_be_none
     ]
 
 
@@ -283,14 +284,14 @@ def layer(
         has_arrays: whether it has parameters, whose library x must be of.
     """
     for call in forwards(says, make, shape, label):
-        TABLE.add(call, no_arrays(call, "x"), rows(call))
+        TABLE.add(call, no_arrays(call, "x", borrower=says), rows(call))
         if has_arrays:
             TABLE.add(call, wrong_library(call, "x"))
     call = backward_of(says, make, shape, label)
     behind = behind or inside or says
     TABLE.add(
         call,
-        no_arrays(call, "dy"),
+        no_arrays(call, "dy", borrower=says),
         wrong_library(call, "dy", says=behind),
         wrong_gradients(call, y_shape, says=behind),
         [bad(call, "dy", of_type(t), TypeError, t, "float32", says=behind) for t in ("float64", "int64", "bool")],
@@ -460,7 +461,7 @@ for _kind, _says in ((Softmax, "softmax"), (LogSoftmax, "log_softmax")):
     call = Call(Layer.forward, _says, built(lambda kind=_kind: kind(axis=2), (2, 3, 4)), label=f"{_says} of axis 2")
     TABLE.add(
         call,
-        no_arrays(call, "x", says=_kind.__name__),
+        no_arrays(call, "x", says=_kind.__name__, borrower=_kind.__name__),
         bad(call, "x", exactly(2, 3), ValueError, "axis 2 for x of shape (2, 3)", "-2 to 1"),
     )
 layer(
@@ -600,16 +601,16 @@ for _kind, _says, _scores in (
         call = Call(_function, _says, _loss(_kind, _scores))
         TABLE.add(
             call,
-            no_arrays(call, _scores, says=_kind.__name__),
+            no_arrays(call, _scores, says=_kind.__name__, borrower=_kind.__name__),
             wrong_scores(call, _scores),
-            wrong_labels(call),
+            wrong_labels(call, borrower=_kind.__name__),
             labels_out_of_range(call),
         )
     call = Call(_kind.forward, _says, _loss(_kind, _scores, weight=[1.0, 2.0, 3.0], ignore_index=-1), label="options")
     TABLE.add(
         call,
-        no_arrays(call, _scores, says=_kind.__name__),
-        no_arrays(call, "labels"),
+        no_arrays(call, _scores, says=_kind.__name__, borrower=_kind.__name__),
+        no_arrays(call, "labels", borrower=_kind.__name__),
         bad(call, _scores, exactly(2, 4), ValueError, "(3,)", "(4,)", named="weight"),
         bad(call, "labels", labels_of(-2, -1), ValueError, "from -2 to -2", "0 to 2 or ignore_index -1"),
     )

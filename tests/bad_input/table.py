@@ -171,9 +171,20 @@ NO_ARRAYS = (
 )
 
 
-def no_arrays(call: Call, argument: str, *, says: str = "", named: str | None = None) -> list[Row]:
-    """Rows for what is no array, and for an array of another library if the call has several."""
-    return [bad(call, argument, value, TypeError, got, "an array", says=says, named=named) for value, got in NO_ARRAYS]
+def no_arrays(
+    call: Call, argument: str, *, says: str = "", named: str | None = None, borrower: str | None = None
+) -> list[Row]:
+    """Rows for what is no array. A `borrower` takes a tensor of PyTorch's, but not one with a gradient to lose."""
+    rows = [bad(call, argument, value, TypeError, got, "an array", says=says, named=named) for value, got in NO_ARRAYS]
+    if borrower is None:
+        return rows
+    got, expected = ("torch.Tensor", "requires_grad=True"), "no gradient"
+    return [*rows[:-1], bad(call, argument, WITH_A_GRADIENT, TypeError, got, expected, says=borrower, named=named)]
+
+
+WITH_A_GRADIENT = made(
+    "a tensor with a gradient", lambda lib, good: open_partner("torch", "torch").zeros(2, requires_grad=True)
+)
 
 
 def wrong_library(call: Call, argument: str, *, says: str = "", named: str | None = None) -> list[Row]:

@@ -11,7 +11,7 @@ from typing import Any
 import xlenet
 from tests.bad_input.table import path_of
 from tests.bad_input.test_bad_input import CALLS, ROWS
-from xlenet import data, plotting, testing
+from xlenet import data, interop, plotting, testing
 
 PACKAGES = ("functional", "layers")
 MODULES = ("losses", "optim", "models", "schedules", "training", "metrics", "checkpoint", "snapshots", "init")
@@ -96,7 +96,7 @@ UNTRIED = {
     "random": "a switch of a test",
 }
 UNTRIED_OF = {
-    "data.load": "hands all but the name to load_mnist",
+    "data.load": "hands what is of a download to load_mnist",
     "snapshots.save_snapshot": "best is another state_dict of the model",
 }
 
@@ -110,7 +110,7 @@ def public_callables() -> Iterator[tuple[str, Any]]:
             importlib.import_module(m.name) for m in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}.")
         ]
     found = [value for module in modules for value in vars(module).values() if owner_of(value) == module.__name__]
-    for holder in (xlenet, data, plotting, testing):
+    for holder in (xlenet, data, interop, plotting, testing):
         found += [getattr(holder, name) for name in holder.__all__]
     for value in found:
         if inspect.ismodule(value) or not callable(value) or value.__name__.startswith("_") or is_record(value):

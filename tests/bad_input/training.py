@@ -42,7 +42,7 @@ from xlenet import (
     snapshots,
     training,
 )
-from xlenet.data import Images
+from xlenet.data import Images, Normalization, generated_digits
 from xlenet.errors import DataError
 from xlenet.schedules import constant
 
@@ -84,11 +84,15 @@ def exchanged(lib: Lib, good: Any) -> Any:
     return first
 
 
-def parties(call: Call) -> list[Row]:
-    """Rows for model and optimiser."""
+def parties(call: Call, *, none: bool = False) -> list[Row]:
+    """Rows for model and optimiser; with `none`, one is made where None comes."""
     return [
         *(bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, "lenet", LeNet5, {})),
-        *(bad(call, "optimizer", v, TypeError, (), "an optimiser") for v in (None, 3, "sgd", SGD, {})),
+        *(
+            bad(call, "optimizer", v, TypeError, (), "an optimiser")
+            for v in (None, 3, "sgd", SGD, {})
+            if v is not None or not none
+        ),
         bad(call, "optimizer", other_model("another model"), ValueError, "another model", "one for this"),
         bad(call, "optimizer", other_model("a layer"), ValueError, "another model", "one for this"),
     ]
@@ -118,25 +122,31 @@ TABLE.add(
         says="softmax_cross_entropy", came="a loss for each image"),
     bad(call, "loss", SoftmaxCrossEntropy(weight=[1.0, 2.0]), ValueError, "weight of shape (2,)", "(3,)", named="",
         says="softmax_cross_entropy", came="weights for two classes"),
-    no_arrays(call, "x", says="Sequential"),
+    no_arrays(call, "x", says="Sequential", borrower="Sequential"),
     [bad(call, "x", of_type(t), TypeError, t, "float32", says="batchnorm") for t in ("float64", "int64", "bool")],
     bad(call, "x", exactly(2, 3, 4, 4), ValueError, "weight of shape (2,)", "(3,)", named="", says="batchnorm"),
     bad(call, "x", exactly(2, 2, 5, 4), ValueError, "(2, 12)", "(OUT, 12)", says="linear", came="too high"),
     bad(call, "x", exactly(2, 2, 2, 4), ValueError, "kernel (3, 3)", "fit", named="", says="conv2d", came="too low"),
     bad(call, "x", exactly(3, 2, 4, 4), ValueError, "labels of shape (2,)", "(3,)", named="",
         says="softmax_cross_entropy", came="more than labels"),
-    wrong_labels(call, says="softmax_cross_entropy"),
+    wrong_labels(call, says="softmax_cross_entropy", borrower="SoftmaxCrossEntropy"),
     labels_out_of_range(call, says="softmax_cross_entropy"),
     numbers(call, "lr", -0.1),
 )  # fmt: skip
 
-# ==== fit, evaluate ====
+# ==== fit, evaluate, predict ====
+
+PIXELS = (np.arange(7 * 32) % 251).astype(np.uint8).reshape(7, 2, 4, 4)
+FLOATS = np.linspace(-1.0, 1.0, 7 * 32).reshape(PIXELS.shape)
+LABELS = np.arange(7) % 3
+NO_EXAMPLES = (None, 3, "mnist", (1, 2), PIXELS.tolist())
 
 
 def _fit(lib: Lib) -> dict[str, Any]:
     train = images(7, 2, 4, 4)
     return _party(lib) | {
-        "train": train,
+        "x": train,
+        "y": None,
         "test": images(3, 2, 4, 4, normalization=train.normalization),
         "validation": images(3, 2, 4, 4, normalization=train.normalization),
         "epochs": 1,
@@ -151,6 +161,16 @@ def _fit(lib: Lib) -> dict[str, Any]:
     }
 
 
+def _fit_arrays(lib: Lib) -> dict[str, Any]:
+    with on(lib):
+        return _fit(lib) | {"x": PIXELS, "y": LABELS, "test": (PIXELS, LABELS), "validation": None}
+
+
+def _fit_floats(lib: Lib) -> dict[str, Any]:
+    x = lib.asarray(FLOATS)
+    return _fit(lib) | {"x": x, "y": lib.asarray(LABELS), "test": (x, LABELS), "validation": None}
+
+
 def of_images(*shape: int, **options: Any) -> made:
     """Images made on the library of the test."""
     return made(f"{shape} {options or ''}", lambda lib, good: images(*shape, **options))
@@ -161,14 +181,9 @@ def on_other_library(lib: Lib, good: Any) -> Any:
         return images(7, 2, 4, 4)
 
 
-def wrong_images(call: Call, argument: str, *, none: bool = False) -> list[Row]:
+def wrong_images(call: Call, argument: str) -> list[Row]:
     """Rows for images that the model does not take."""
     return [
-        *(
-            bad(call, argument, v, TypeError, (), "labelled Images")
-            for v in (None, 3, "mnist", np.zeros((7, 2, 4, 4), np.uint8), (1, 2))
-            if v is not None or not none
-        ),
         bad(call, argument, of_images(7, 3, 4, 4), ValueError, "(2,)", "(3,)", named="", says="batchnorm"),
         bad(call, argument, of_images(7, 1, 4, 4), ValueError, "(2,)", "(1,)", named="", says="batchnorm"),
         bad(call, argument, of_images(7, 2, 5, 4), ValueError, "(1, 12)", "(OUT, 12)", named="", says="linear"),
@@ -181,26 +196,52 @@ def wrong_images(call: Call, argument: str, *, none: bool = False) -> list[Row]:
     ]  # fmt: skip
 
 
+def wrong_examples(call: Call, argument: str = "x") -> list[Row]:
+    """Rows for what are no examples."""
+    types = [("int64", "floating"), ("uint16", "floating"), ("complex128", "real"), ("bool", "real")]
+    return [
+        *(bad(call, argument, v, TypeError, (), "an array", came=repr(v)[:9]) for v in NO_EXAMPLES),
+        bad(call, argument, generated_digits(1, 1), TypeError, "a Dataset", "one of them", came="a Dataset"),
+        *(bad(call, argument, PIXELS.astype(t), TypeError, t, words, came=t) for t, words in types),
+    ]
+
+
+def wrong_answers(call: Call, argument: str = "y") -> list[Row]:
+    """Rows for what are no labels of seven examples."""
+    return [
+        bad(call, argument, None, TypeError, "None", "a label for each"),
+        *(bad(call, argument, v, TypeError, (), "an array", came=repr(v)) for v in (3, "0120120", LABELS.tolist())),
+        bad(call, argument, LABELS + 0.5, TypeError, "float64", "integers", came="float64"),
+        bad(call, argument, LABELS > 0, TypeError, "bool", "real numbers", came="bool"),
+        bad(call, argument, np.eye(7)[:, :3], TypeError, "float64", "integers", came="one-hot"),
+        bad(call, argument, LABELS - 1, ValueError, "a label -1", "0 or more", came="negative"),
+        bad(call, argument, LABELS + 1, ValueError, "a label 3", "0 to 2", named="", came="too large"),
+        *(
+            bad(call, argument, np.zeros(shape, int), ValueError, f"of shape {shape}", "(7,)", came=f"{shape}")
+            for shape in [(), (6,), (8,), (7, 3), (0,), (1, 7)]
+        ),
+    ]
+
+
 call = Call(training.fit, "fit", _fit)
 TABLE.add(
     call,
-    parties(call),
-    bad(
-        call,
-        "model",
-        made("without logits", lambda lib, good: ReLU()),
-        ValueError,
-        "optimizer",
-        "one for this",
-        named="",
-    ),
-    wrong_images(call, "train"),
-    wrong_images(call, "test", none=True),
-    wrong_images(call, "validation", none=True),
+    parties(call, none=True),
+    bad(call, "model", made("without logits", lambda lib, good: ReLU()), ValueError, "optimizer", "one for this",
+        named=""),
+    wrong_images(call, "x"),
+    wrong_images(call, "test"),
+    wrong_images(call, "validation"),
+    [
+        bad(call, name, v, TypeError, (), "a pair of arrays", came=came)
+        for name in ("test", "validation")
+        for came, v in [("3", 3), ("a text", "mnist"), ("an array", PIXELS), ("one", (PIXELS,)), ("no pair", (1, 2, 3))]
+    ],
+    bad(call, "y", LABELS, TypeError, "y beside x", "the labels that it has", came="labels twice"),
     whole_numbers(call, "epochs", 0, -1),
-    whole_numbers(call, "batch_size", 0, -1),
-    bad(call, "batch_size", 8, ValueError, ("8", "7 images"), "no more than those"),
-    numbers(call, "lr", 0.0, -0.1),
+    whole_numbers(call, "batch_size", 0, -1, may_be_none=True),
+    bad(call, "batch_size", 8, ValueError, ("8", "7 examples"), "no more than those"),
+    numbers(call, "lr", 0.0, -0.1, may_be_none=True),
     whole_numbers(call, "seed", -1),
     [
         bad(call, name, value, TypeError, (), "a function")
@@ -213,21 +254,90 @@ TABLE.add(
         for v, error in [(NAN, ValueError), (INF, ValueError), (-0.1, ValueError), ("1", TypeError), (None, TypeError)]
     ],
     [bad(call, "start", v, TypeError, (), "a Position") for v in (3, "last", {}, (1, 0))],
-)
+)  # fmt: skip
+
+call = Call(training.fit, "fit", _fit_arrays, label="bytes")
+TABLE.add(
+    call,
+    wrong_examples(call),
+    wrong_answers(call),
+    bad(call, "x", PIXELS[:, 0], ValueError, "uint8 of shape (7, 4, 4)", "(N, C, H, W)", came="three axes"),
+    bad(call, "x", PIXELS[:0], ValueError, "(0, 2, 4, 4)", "none of them 0", came="nothing"),
+    bad(call, "test", (FLOATS, LABELS), TypeError, ("test[0]", "floating numbers", "x of bytes"), "the same of both",
+        came="floats"),
+    bad(call, "test", (PIXELS, LABELS[:6]), ValueError, ("test[1]", "(6,)"), "(7,)", came="labels missing"),
+    bad(call, "test", (PIXELS, LABELS + 1), ValueError, "a label 3 in test", "0 to 2", came="a label too large"),
+    bad(call, "validation", (PIXELS, None), TypeError, "validation[1] None", "a label for each", came="no labels"),
+)  # fmt: skip
+
+call = Call(training.fit, "fit", _fit_floats, label="floats")
+TABLE.add(
+    call,
+    wrong_answers(call),
+    bad(call, "x", made("one axis", lambda lib, good: lib.asarray(np.zeros(7))), ValueError, "(7,)", "(N, ...)"),
+    bad(call, "x", np.where(FLOATS[3, 1, 1, 1] == FLOATS, NAN, FLOATS), ValueError, "x with numbers", "finite",
+        says="Examples", came="NaN"),
+    bad(call, "x", 1e300 * FLOATS, ValueError, "not finite as float32", "finite", says="Examples", came="too large"),
+    bad(call, "test", (PIXELS, LABELS), TypeError, ("test[0]", "bytes", "floating numbers"), "the same of both",
+        came="bytes"),
+)  # fmt: skip
 
 
 def _evaluate(lib: Lib) -> dict[str, Any]:
-    return {"model": network(), "images": images(7, 2, 4, 4), "batch_size": 4}
+    return {"model": network(), "x": images(7, 2, 4, 4), "y": None, "normalization": None, "batch_size": 4}
 
 
-call = Call(training.evaluate, "evaluate", _evaluate)
-TABLE.add(
-    call,
-    [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, "lenet", LeNet5)],
-    bad(call, "model", made("without logits", lambda lib, good: ReLU()), ValueError, "(1, 2, 4, 4)", "logits (1, K)"),
-    wrong_images(call, "images"),
-    whole_numbers(call, "batch_size", 0, -1),
-)
+NO_NORMALIZATIONS = (3, "mean", (1.0, 2.0), ((1.0,), (2.0,), (3.0,)))
+
+for function, name in ((training.evaluate, "evaluate"), (training.predict, "predict")):
+    learns = name == "evaluate"
+
+    def ready(lib: Lib, learns: bool = learns) -> dict[str, Any]:
+        given = _evaluate(lib)
+        return given if learns else {k: v for k, v in given.items() if k != "y"}
+
+    def of_bytes(lib: Lib, learns: bool = learns) -> dict[str, Any]:
+        given = ready(lib, learns) | {"x": PIXELS, "normalization": images(7, 2, 4, 4).normalization}
+        return given | {"y": LABELS} if learns else given
+
+    call = Call(function, name, ready)
+    TABLE.add(
+        call,
+        [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, "lenet", LeNet5)],
+        bad(
+            call, "model", made("without logits", lambda lib, good: ReLU()), ValueError, "(1, 2, 4, 4)", "logits (1, K)"
+        ),
+        [row for row in wrong_images(call, "x") if learns or "a label 3" not in row.got],
+        whole_numbers(call, "batch_size", 0, -1),
+        bad(
+            call,
+            "normalization",
+            Normalization((1.0,), (1.0,)),
+            TypeError,
+            "beside x",
+            "None",
+            came="beside a data set",
+        ),
+        bad(call, "x", PIXELS, TypeError, "normalization None", "learnt from", came="bytes alone"),
+    )
+    call = Call(function, name, of_bytes, label="bytes")
+    TABLE.add(
+        call,
+        bad(call, "x", FLOATS, TypeError, "normalization beside x", "None", came="floats"),
+        [
+            bad(call, "normalization", v, TypeError, repr(v), "a Normalization", says="Images")
+            for v in NO_NORMALIZATIONS
+        ],
+        bad(call, "normalization", None, TypeError, "None", "learnt from"),
+        wrong_answers(call) if learns else [],
+    )
+    call = Call(
+        function,
+        name,
+        lambda lib, of_bytes=of_bytes: of_bytes(lib) | {"x": lib.asarray(FLOATS), "normalization": None},
+        label="floats",
+    )
+    TABLE.add(call, wrong_examples(call))
 
 
 _EPOCH = training.Epoch(1, 0.1, 0.1, 0.9, 0.1, 0.9, 1.0, 1.0, 0.2, 0.98)

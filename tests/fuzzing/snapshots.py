@@ -96,7 +96,7 @@ def check(path: Path, data: bytes, sound: bool) -> str:
     if len(data) % 16:
         return "restored"
     try:
-        history = fit(model, optimizer, IMAGES, epochs=EPOCHS, batch_size=BATCH, start=snapshot.position)
+        history = fit(model, IMAGES, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH, start=snapshot.position)
     except DivergedError as error:
         return f"restored; {refused(error, sound, path)}"
     if [epoch.epoch for epoch in history] != list(range(1, EPOCHS + 1)):

@@ -158,7 +158,15 @@ class Run:
 
     def fit(self, **more: Any) -> list[tuple[Any, ...]]:
         history = fit(
-            self.model, self.optimizer, self.train, self.train, epochs=EPOCHS, batch_size=BATCH, lr=0.1, seed=3, **more
+            self.model,
+            self.train,
+            optimizer=self.optimizer,
+            test=self.train,
+            epochs=EPOCHS,
+            batch_size=BATCH,
+            lr=0.1,
+            seed=3,
+            **more,
         )
         return [epoch[:6] for epoch in history]
 

@@ -6,8 +6,18 @@ own module, never a wrapper. Bytes cross between host and device in `to_host` an
 made of), and nowhere else.
 """
 
-from .choice import Backend, as_backend, default_backend, default_namespace, resolve_backend, unused_gpu, use_backend
+from .choice import (
+    Backend,
+    as_backend,
+    backend_of,
+    default_backend,
+    default_namespace,
+    resolve_backend,
+    unused_gpu,
+    use_backend,
+)
 from .debug import all_finite, debugging
+from .foreign import borrow, give_back, hand_over, home_of, is_foreign, share_memory
 from .libraries import Array, Namespace, kind_of, library_of, namespace_of, on_device_of, synchronize
 from .memory import (
     arange,
@@ -37,17 +47,23 @@ __all__ = [
     "arange",
     "as_backend",
     "as_finite",
+    "backend_of",
     "batch_first",
     "batch_last",
+    "borrow",
     "copy",
     "debugging",
     "default_backend",
     "default_namespace",
     "empty",
     "empty_batch_last",
+    "give_back",
+    "hand_over",
+    "home_of",
     "in_one_piece",
     "in_parts",
     "into",
+    "is_foreign",
     "kind_of",
     "library_of",
     "namespace_of",
@@ -56,6 +72,7 @@ __all__ = [
     "put",
     "read",
     "resolve_backend",
+    "share_memory",
     "swappable",
     "swappables",
     "synchronize",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..errors import BackendError
 from . import gpu
-from .libraries import LIBRARIES, Namespace
+from .libraries import LIBRARIES, Array, Namespace, library_of
 
 _logger = logging.getLogger("xlenet")
 
@@ -154,6 +154,23 @@ def _check_computes(backend: Backend) -> None:
             xp.matmul(ones + ones, ones).get()
         except Exception as error:  # of CuPy, of the driver, or of a library that is not there
             raise gpu.cannot_compute(xp, backend.name, error) from error
+
+
+def backend_of(array: Array) -> Backend:
+    """Return the library and the device of `array`, to make others beside it.
+
+    Example:
+        >>> import numpy as np
+        >>> backend_of(np.zeros(3)).name
+        'numpy'
+    """
+    xp = library_of(array)
+    if xp.__name__ == "cupy":
+        return Backend(xp, int(array.device.id))
+    if xp.__name__ == "array_api_strict":
+        number = str(array.device).rpartition("device")[2].strip("')")
+        return Backend(xp, int(number) if number.isdecimal() else None)
+    return Backend(xp)
 
 
 def memory_in_use(backend: Backend) -> str:

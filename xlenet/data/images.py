@@ -78,15 +78,9 @@ class Images:
             TypeError, ValueError: `which` is neither, or asks for an image that is not there. (A GPU does not notice
                 such a position in an array, and gives another image.)
         """
+        which = positions_or_part("Images", which, self)
         if isinstance(which, slice):
-            part = self._part(which)
-            return normalise(self.x[part, ...], self._scale, self._shift, self.dtype, work=work), self.y[part]
-        xp = check_library("Images", which=which, x=self.x)
-        if which.ndim != 1 or which.dtype not in (xp.int64, xp.int32) or not which.shape[0]:
-            raise TypeError(
-                f"Images: got which of shape {tuple(which.shape)}, {which.dtype}; expected positions (N,), int64, at "
-                "least one, or a slice; pass one of them"
-            )
+            return normalise(self.x[which, ...], self._scale, self._shift, self.dtype, work=work), self.y[which]
         try:
             x = gather(self.x, which, self._scale, self._shift, self.dtype, work=work)
         except IndexError as error:  # a GPU does not say, and takes another image
@@ -94,19 +88,34 @@ class Images:
                 f"Images: got which with a position beyond {len(self)} images ({error}); expected 0 to "
                 f"{len(self) - 1}; ask for others"
             ) from None
-        return x, xp.take(self.y, which, axis=0)
+        return x, namespace_of(self.y).take(self.y, which, axis=0)
 
-    def _part(self, which: slice) -> slice:
-        """Return a slice of what is there, and not of nothing."""
-        try:
-            start, stop, step = which.indices(len(self))
-        except TypeError:
-            raise TypeError(f"Images: got which {which}; expected whole numbers in a slice; pass them") from None
-        if not range(start, stop, step):
-            raise ValueError(
-                f"Images: got which {which} of {len(self)} images; expected at least one of them; ask for others"
-            )
-        return slice(start, stop, step) if step > 0 else which
+
+def positions_or_part(operation: str, which: Any, data: Any) -> Any:
+    """Return what is asked of `data`, having checked it: positions as they are, or a slice of what is there."""
+    if isinstance(which, slice):
+        return _part(operation, which, len(data))
+    xp = check_library(operation, which=which, x=data.x)
+    if which.ndim != 1 or which.dtype not in (xp.int64, xp.int32) or not which.shape[0]:
+        raise TypeError(
+            f"{operation}: got which of shape {tuple(which.shape)}, {which.dtype}; expected positions (N,), int64, at "
+            "least one, or a slice; pass one of them"
+        )
+    return which
+
+
+def _part(operation: str, which: slice, count: int) -> slice:
+    """Return a slice of what is there, and not of nothing."""
+    what = operation.lower()
+    try:
+        start, stop, step = which.indices(count)
+    except TypeError:
+        raise TypeError(f"{operation}: got which {which}; expected whole numbers in a slice; pass them") from None
+    if not range(start, stop, step):
+        raise ValueError(
+            f"{operation}: got which {which} of {count} {what}; expected at least one of them; ask for others"
+        )
+    return slice(start, stop, step) if step > 0 else which
 
 
 @swappable

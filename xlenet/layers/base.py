@@ -11,13 +11,18 @@ from ..backend import (
     all_finite,
     as_backend,
     as_finite,
+    borrow,
     copy,
     debugging,
     default_backend,
+    hand_over,
+    home_of,
+    is_foreign,
     library_of,
     namespace_of,
     on_device_of,
     place,
+    share_memory,
     to_device,
     to_host,
     zeros,
@@ -71,12 +76,21 @@ class Layer:
 
     # ==== what is computed ====
 
+    # An array of another library, such as a tensor of PyTorch's, is borrowed for a call, and the result given back as
+    # one of that library: see `xlenet.interop`. What is between, and what is remembered, is of NumPy or CuPy.
+
     def __call__(self, x: Array) -> Array:
         """Do what `forward` does."""
         return self.forward(x)
 
     def forward(self, x: Array, *, work: Workspace | None = None) -> Array:
         """Return the layer's result by the rules of its mode, and remember what `backward` needs.
+
+        Args:
+            x: of NumPy, CuPy, or another library that speaks DLPack; the result is of the same. Do not change it in
+                place before `backward`, which may need it; nor a result of NumPy or CuPy. (A result of another library
+                has memory of its own, or is a view of x.)
+            work: lends memory until the step ends; None allocates.
 
         Raises:
             TypeError, ValueError: x is not what the layer takes. Parameters, gradients and buffers are as before then.
@@ -100,6 +114,9 @@ class Layer:
         return getattr(self.forward, "__func__", None) is Layer.forward
 
     def _remember(self, x: Array, work: Workspace | None) -> Array:
+        if is_foreign(x):
+            view, home = borrow(x, operation=type(self).__name__), home_of(x)
+            return hand_over(self._apart(self._remember(view, work), view), home, x)
         with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             y, cache = self._forward(x, work)
@@ -107,6 +124,13 @@ class Layer:
             self._check_finite(input=x, output=y)
         self._cache = (cache,)
         return y
+
+    def _apart(self, y: Array, x: Array) -> Array:
+        """Return `y` where its owner may write to it: as it is if it shares no memory with what is remembered, or is a
+        view of the caller's own `x`; else a copy.
+        """
+        with on_device_of(y):
+            return y if share_memory(y, x) or not any(share_memory(y, kept) for kept in _kept(self)) else copy(y)
 
     def _settle(self) -> None:
         """Let buffers follow the last forward."""
@@ -130,6 +154,10 @@ class Layer:
                 f"{type(self).__name__}: got backward without a forward before it; expected forward first; "
                 "call the layer on x"
             )
+        if is_foreign(dy):
+            view, home = borrow(dy, operation=type(self).__name__, name="dy"), home_of(dy)
+            dx = Layer.backward(self, view, need_dx=need_dx, work=work)
+            return None if dx is None else hand_over(dx, home, dy)
         with on_device(type(self).__name__, "dy", dy):
             dx = self._backward(dy, self._cache[0], need_dx, work)
         self._cache = None  # only now: after a mistake in dy, backward can be called again
@@ -146,6 +174,9 @@ class Layer:
 
     def infer(self, x: Array, *, work: Workspace | None = None) -> Array:
         """Return the result by the rules of evaluation, whatever the mode; store nothing. Safe in several threads."""
+        if is_foreign(x):
+            view, home = borrow(x, operation=type(self).__name__), home_of(x)
+            return hand_over(Layer.infer(self, view, work=work), home, x)
         with on_device(type(self).__name__, "x", x):
             self._check_library(x)
             return self._infer(x, work)
@@ -318,6 +349,27 @@ class Layer:
 
     def _describe(self) -> str:
         return ""
+
+
+def _kept(layer: Layer) -> Iterator[Array]:
+    """Go over the arrays that a layer remembers of a forward, in it and in the layers that it is made of."""
+    todo: list[Any] = [layer]
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Layer):
+            if id(value) not in seen:
+                seen.add(id(value))
+                todo += [part for name, part in vars(value).items() if name not in _LASTING]
+        elif isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, tuple | list):
+            todo += value
+        elif type(value) is not int and hasattr(value, "dtype"):
+            yield value
+
+
+_LASTING = ("params", "grads", "buffers", "training", "_requires_grad")  # belong to no batch
 
 
 def _ready(name: str, given: Any, mine: Array) -> Array:

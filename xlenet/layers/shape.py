@@ -38,7 +38,7 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """(N, ...) -> (N, *shape): the numbers of each image in the same order, row by row, in another shape.
+    """`(N, ...) -> (N, *shape)`: the numbers of each image in the same order, row by row, in another shape.
 
     Args:
         shape: of an image, without the batch; one of its sizes may be -1, and is then what is left.

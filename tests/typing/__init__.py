@@ -1,0 +1,1 @@
+"""Programs of users, which mypy reads as a user's mypy would."""

@@ -1,0 +1,125 @@
+"""Data of a user's own, told by what lies at a path: a .npz file, a folder of classes, IDX files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..backend import Array
+from ..errors import DataError, DataNotFoundError
+from .classes import check_names, number_classes, printable
+from .dataset import Dataset
+from .folder import read_folder, subfolders, told_of_fifth
+from .idx_folder import IdxFiles, files_beside, find_idx, is_train_images, read_idx_files
+from .npz import read_npz
+from .parts import Note, Parts, UnfitError
+from .pixels import as_bytes, with_channels
+from .resize import nearer_size, require_pillow, squares
+from .split import hold_out_fifth
+
+_KNOWN = ("mnist", "fashion-mnist", "generated")  # names that a folder of somebody's own must not take
+
+
+def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) -> Dataset:
+    """Return the data set at `path`: see `xlenet.data.load`.
+
+    Raises:
+        DataNotFoundError: there is nothing.
+        DataError: it is no data set, or a damaged one.
+    """
+    place = Path(os.path.expanduser(path))
+    try:
+        if os.path.isdir(place) and os.fspath(path):
+            return _from_folder(place, image_size, note)
+        if os.path.isfile(place):
+            return _from_file(place, image_size, note)
+    except UnfitError as error:
+        raise DataError(f"load: got {str(place)!r}, {error}") from error
+    except (DataError, OSError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"load: got {str(place)!r} ({error.strerror or error}); expected files that can be read; check path and "
+            "rights"
+        ) from error
+    raise DataNotFoundError(
+        f"load: got {str(path)!r}, neither the name of a data set nor a file or folder that is there; expected "
+        f"{', '.join(_KNOWN)}, FILE.npz, or a folder; check the spelling"
+    )
+
+
+def _name_of(path: Path) -> str:
+    name = printable(path.resolve().name) or "data"
+    return f"{name}/" if name in _KNOWN else name
+
+
+def _from_file(path: Path, image_size: int | None, note: Note) -> Dataset:
+    if is_train_images(path.name):
+        files = files_beside(path)
+        if files is None:
+            raise UnfitError("without a file of labels beside it; expected train-labels-idx1-ubyte; put it there")
+        return _from_idx(files, image_size, note)
+    return _assemble(_name_of(path), read_npz(path), image_size, note)
+
+
+def _from_folder(folder: Path, image_size: int | None, note: Note) -> Dataset:
+    inside = subfolders(folder)
+    sets = find_idx(folder, inside)
+    archives = sorted(name for name in os.listdir(folder) if name.endswith(".npz"))
+    if len(sets) + (len(archives) if sets or not inside else 0) > 1:
+        candidates = [str(files.x_train) for files in sets] + [str(folder / name) for name in archives]
+        raise UnfitError(
+            f"with several data sets; expected one; name one of {', '.join(map(repr, candidates[:6]))}"
+            f"{' ...' if len(candidates) > 6 else ''}"
+        )
+    if sets:
+        return _from_idx(sets[0], image_size, note)
+    if archives and not inside:
+        return _from_file(folder / archives[0], image_size, note)
+    if not inside:
+        raise UnfitError(
+            "with no folder in it and no IDX files; expected a folder of images for each class, or "
+            "train-images-idx3-ubyte and its like; name the folder above or below"
+        )
+    return read_folder(folder, _name_of(folder), image_size, note)
+
+
+def _from_idx(files: IdxFiles, image_size: int | None, note: Note) -> Dataset:
+    parts, names = read_idx_files(files)
+    dataset = _assemble(printable(files.name), parts, image_size, note)
+    named = tuple(names.get(label, label) for label in dataset.class_names)
+    try:
+        check_names(named)
+    except UnfitError:  # capital and small letters are classes of their own there: their numbers tell them apart
+        named = tuple(f"{names[label]} ({label})" if label in names else label for label in dataset.class_names)
+    return dataset._replace(class_names=named)
+
+
+def _assemble(name: str, parts: Parts, image_size: int | None, note: Note) -> Dataset:
+    """Make of arrays, as they were found, what training takes."""
+    pixels = {n: x for n, x in (("x_train", parts.x_train), ("x_test", parts.x_test)) if x is not None}
+    pixels = as_bytes({n: with_channels(n, x) for n, x in pixels.items()})
+    x_train, x_test = pixels["x_train"], pixels.get("x_test")
+    counts = (len(x_train), 0 if x_test is None else len(x_test))
+    y_train, y_test, names = number_classes(parts.y_train, parts.y_test, counts)
+    if x_test is None or y_test is None:
+        stay, out = hold_out_fifth(y_train)
+        note(told_of_fifth(len(out), len(y_train)))
+        x_train, y_train, x_test, y_test = x_train[stay], y_train[stay], x_train[out], y_train[out]
+    if x_test.shape[1] != x_train.shape[1]:
+        raise UnfitError(
+            f"with {x_train.shape[1]} channels in x_train and {x_test.shape[1]} in x_test; expected as many of both; "
+            "convert one"
+        )
+    side = image_size or nearer_size(max(x_train.shape[2:]))
+    return Dataset(name, _fitted(x_train, side, note), y_train, _fitted(x_test, side, lambda _: None), y_test, names)
+
+
+def _fitted(x: Array, side: int, note: Note) -> Array:
+    height, width = x.shape[2:]
+    if height == width == side:
+        return x
+    require_pillow(f"making {side} x {side} pixels of {height} x {width}")
+    padded = "" if height == width else ", and padded with the colour of their borders"
+    note(f"images of {height} x {width} are scaled to {side} x {side}{padded}")
+    return squares(x, side)
