@@ -12,6 +12,7 @@ a folder, file and story, and the exit code is 1. For Linux: two forked processe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import resource
 import signal
@@ -28,7 +29,8 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.fuzzing import checkpoints, configs, handwriting, idx, npz, pictures, snapshots, trained
+from tests.fuzzing import checkpoints, configs, handwriting, idx, npz, onnx_files, pictures, snapshots, trained
+from tests.libraries import import_quietly
 
 KINDS = {
     "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "npz": npz, "picture": pictures,
@@ -38,6 +40,10 @@ MIX = [
     *["checkpoint"] * 4, *["snapshot"] * 4, *["idx"] * 4, *["config"] * 2, *["npz"] * 4, *["picture"] * 4,
     *["trained"] * 2, *["handwriting"] * 4,
 ]  # fmt: skip
+with contextlib.suppress(ImportError):
+    import_quietly("onnx")
+    KINDS["onnx"] = onnx_files
+    MIX += ["onnx"] * 2
 WORKERS = 2
 MEMORY = 1 << 30  # bytes beyond what is in use once everything is imported
 COMPUTING, WAITING = 1.0, 10.0  # seconds

@@ -11,7 +11,8 @@ import pytest
 
 from tests.fuzz import KINDS
 
-FILES = sorted((Path(__file__).parent / "corpus").iterdir())
+# Those of ONNX are read where the package onnx is.
+FILES = [path for path in sorted((Path(__file__).parent / "corpus").iterdir()) if path.name.partition("-")[0] in KINDS]
 
 
 def test_there_is_a_corpus_of_each_kind() -> None:

@@ -37,7 +37,7 @@ FLOORS = {
     "models": 3,
     "data": 3,
     "testing": 3,
-    "interop": 3,
+    "interop": 4,
     "meter": 4,
     "metrics": 4,
     "steps": 4,
@@ -61,7 +61,7 @@ FLOORS = {
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}
 OPTIONAL = {
-    "PIL", "cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "torch", "jax", "onnx",
+    "PIL", "cupy", "array_api_strict", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "onnx", "torch", "jax",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ NEEDED = {
     "math", "numbers",
     "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
     "tempfile", "threading", "time", "types", "typing", "urllib", "warnings", "zlib",
-    "numpy", "PIL", "matplotlib", "pytest", "safetensors", "threadpoolctl", "tqdm",
+    "numpy", "PIL", "matplotlib", "pytest", "onnx", "safetensors", "threadpoolctl", "tqdm",
 }  # fmt: skip
 # Ways round a name.
 ROUNDABOUT = {

@@ -6,12 +6,21 @@ import dataclasses
 
 import pytest
 
-from tests.bad_input import backend, data, functional, layers, optim, testing, training
+from tests.bad_input import backend, data, functional, interop, layers, optim, testing, training
 from tests.bad_input.table import Row, try_rows
 from tests.libraries import Lib, open_library
 from tests.networks import on
 
-TABLES = [functional.TABLE, layers.TABLE, optim.TABLE, training.TABLE, data.TABLE, backend.TABLE, testing.TABLE]
+TABLES = [
+    functional.TABLE,
+    layers.TABLE,
+    optim.TABLE,
+    training.TABLE,
+    data.TABLE,
+    backend.TABLE,
+    testing.TABLE,
+    interop.TABLE,
+]
 CALLS = [call for table in TABLES for call in table.calls]
 ROWS = [row for table in TABLES for row in table.rows]
 

@@ -1,0 +1,19 @@
+"""The package `onnx`, when it is needed."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..errors import MissingExtraError
+
+
+def onnx_package(operation: str) -> Any:
+    """Return the package `onnx`, or say which extra brings it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the packages that it needs: nobody here can mend them
+            import onnx
+    except ImportError as error:
+        raise MissingExtraError(f'{operation}: onnx is not installed; pip install "xlenet[onnx]"') from error
+    return onnx
