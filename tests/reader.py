@@ -26,7 +26,7 @@ def reader() -> Trained:
     with use_backend("numpy"):
         model = LeNet5(rng=0)
         train = Images(data.x_train, data.y_train)
-        fit(model, SGD(model, nesterov=True), train, epochs=2, batch_size=64, lr=0.05)
+        fit(model, train, optimizer=SGD(model, nesterov=True), epochs=2, batch_size=64, lr=0.05)
     return Trained(model.eval(), train.normalization, DIGITS, (1, 28, 28), "LeNet-5", "generated")
 
 
