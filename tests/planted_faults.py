@@ -665,7 +665,7 @@ FAULTS = [
         ("programs that a picture starts", "image_module.open(io.BytesIO(data), formats=formats)", "image_module.open(io.BytesIO(data))"),
         ("transparent is opaque", ' or "transparency" in image.info', ""),
         ("damaged pixels pass for a damaged note", "    image.load()", "    pass"),
-        ("16 bits cut off", "values * (255.0 / fitting[0])", "values % 256"),
+        ("16 bits cut off", "np.rint(values[start : start + _ROWS].astype(np.float32) * scale)", "values[start : start + _ROWS] % 256"),
     ),
     # ==== trained networks ====
     *_of("trained.py", "tests/test_trained.py",

@@ -46,6 +46,8 @@ KINDS: dict[str, tuple[Callable[[], bytes], Any, int]] = {
     "palette": (lambda: encoded(of(COLOURS).quantize(200), "PNG"), COLOURS, 12),
     "16 bits": (lambda: encoded(of(GREY.astype(np.uint16) * 257), "PNG"), GREY, 0),
     "16 bits, TIFF": (lambda: encoded(of(GREY.astype(np.uint16) * 257), "TIFF"), GREY, 0),
+    "16 bits, high": (lambda: encoded(of(np.repeat(GREY, 400, 0).astype(np.uint16) * 257), "TIFF"),
+                      np.repeat(GREY, 400, 0), 0),
     "32 bits": (lambda: encoded(of(GREY.astype(np.int32) * 257), "TIFF"), GREY, 0),
     "floating, to 1": (lambda: encoded(of((GREY / 255).astype(np.float32)), "TIFF"), GREY, 0),
     "floating, to 255": (lambda: encoded(of(GREY.astype(np.float32)), "TIFF"), GREY, 0),

@@ -20,6 +20,7 @@ STANDARD_INPUT = "-"
 MAX_BYTES = 256 << 20
 MOST_PIXELS = 64_000_000  # a telephone's largest has 50 million; a file of a few bytes may claim any number
 _MOST_LETTERS = 120  # of what Pillow says
+_ROWS = 1000  # of pixels
 # Those that a program of its own would open (PostScript), or that are no pictures of anything, are not among them.
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "TGA", "ICO", "JPEG2000")
 _ENDINGS = {
@@ -170,9 +171,9 @@ def _upright(image: Any) -> Any:
 
 def _as_bytes(image: Any) -> Array:
     if image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image).astype(np.float64), 65535.0)
+        return _scaled(np.asarray(image), 65535.0)
     if image.mode in ("I", "F"):
-        return _scaled(np.asarray(image).astype(np.float64), 65535.0 if image.mode == "I" else None)
+        return _scaled(np.asarray(image), 65535.0 if image.mode == "I" else None)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         mode = "RGBA"
     else:
@@ -187,4 +188,7 @@ def _scaled(values: Array, white: float | None) -> Array:
     fitting = [white for white in whites if low >= 0.0 and high <= white]
     if not fitting:  # NaN is neither
         raise ValueError(f"numbers from {low:g} to {high:g} for pixels, expected 0 to {whites[-1]:g}")
-    return np.rint(values * (255.0 / fitting[0])).astype(np.uint8)
+    scale, scaled = np.float32(255.0 / fitting[0]), np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):  # some at a time: as floating numbers they take four times the memory
+        scaled[start : start + _ROWS] = np.rint(values[start : start + _ROWS].astype(np.float32) * scale)
+    return scaled
