@@ -29,13 +29,17 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.fuzzing import checkpoints, configs, idx, npz, onnx_files, pictures, snapshots
+from tests.fuzzing import checkpoints, configs, handwriting, idx, npz, onnx_files, pictures, snapshots, trained
 from tests.libraries import import_quietly
 
 KINDS = {
     "checkpoint": checkpoints, "snapshot": snapshots, "idx": idx, "config": configs, "npz": npz, "picture": pictures,
+    "trained": trained, "handwriting": handwriting,
 }  # fmt: skip
-MIX = ["checkpoint"] * 4 + ["snapshot"] * 4 + ["idx"] * 4 + ["config"] * 2 + ["npz"] * 4 + ["picture"] * 4
+MIX = [
+    *["checkpoint"] * 4, *["snapshot"] * 4, *["idx"] * 4, *["config"] * 2, *["npz"] * 4, *["picture"] * 4,
+    *["trained"] * 2, *["handwriting"] * 4,
+]  # fmt: skip
 with contextlib.suppress(ImportError):
     import_quietly("onnx")
     KINDS["onnx"] = onnx_files

@@ -53,12 +53,17 @@ FLOORS = {
     "smoke": 4,
     "snapshots": 4,
     "trained": 4,
+    "pictures": 4,
+    "commands": 5,
     "console": 5,
     "diagnosis": 5,
     "doctor": 5,
+    "evaluate": 5,
     "experiment": 5,
+    "export": 5,
     "options": 5,
     "plot": 5,
+    "predict": 5,
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}

@@ -74,5 +74,16 @@ def shown(value: object) -> str:
     return _short.repr(value)[:_SHOWN]
 
 
+def printable(text: str) -> str:
+    r"""Return `text` with what no terminal should be sent written as an escape sequence: for names out of files, and of
+    files.
+
+    Example:
+        >>> printable("a\x1b[2J\n") == r"a\x1b[2J\n"
+        True
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxstring, _short.maxother = 3, 35, 35

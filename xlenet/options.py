@@ -57,7 +57,7 @@ def training_options() -> argparse.ArgumentParser:
     add("--lowering", choices=["rows", "img2col"], default="rows", help="of the convolutions (default: rows)")
     add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
     add("--seed", type=whole(0), default=0, metavar="N", help="of first weights and order of images (default: 0)")
-    add("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)")
+    add_backend(parser)
     add(
         "--threads",
         type=whole(1),
@@ -79,6 +79,13 @@ def training_options() -> argparse.ArgumentParser:
     add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
     return parser
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add ``--backend``, which all command lines that compute have."""
+    parser.add_argument(
+        "--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)"
+    )
 
 
 def _each(values: dict[str, float]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
-import io
 import json
 import os
 import shlex
@@ -15,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .backend import debugging, default_backend, resolve_backend, to_host, unused_gpu, use_backend, use_threads
+from .backend import debugging, to_host, unused_gpu, use_backend, use_threads
 from .backend.choice import memory_in_use
-from .backend.gpu import in_a_line, is_out_of_memory
+from .backend.gpu import in_a_line
+from .commands import check_extras, chosen_backend, run_command
 from .console import Console, DownloadBar, complain, interruptible
 from .data import Dataset, load
 from .data.location import is_offline
-from .errors import DataNotFoundError, DivergedError, MissingExtraError, XlenetError, shown
+from .errors import DataNotFoundError, DivergedError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
 from .options import training_options
 from .runs import RunFolder, new_run_folder, titled
@@ -31,7 +30,6 @@ from .snapshots import Snapshot, Snapshots, load_snapshot, restore
 from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, fit
 
 BELOW_EXPECTED = 7
-INTERRUPTED = 130
 _FOLLOW = {"batch_size", "lr", "train_size", "weight_decay"}  # from others, where nobody has said them
 _MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
 
@@ -42,28 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 2 usage, 3 backend not available, 4 data missing or corrupt, 5 cannot write, 6 diverged, 7 accuracy below
     --expect, 130 interrupted, 143 terminated (both after saving).
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
-            stream.reconfigure(errors="backslashreplace")
-    options = training_options().parse_args(arguments)
-    try:
-        _check_extras()
-        return _train(options)
-    except XlenetError as error:
-        complain(f"error: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        complain(f"error: {_out_of_memory(error, options)}")
-        return UsageError.exit_code
+    return run_command(training_options(), arguments, _train, out_of_memory=_out_of_memory)
 
 
 def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
-    backend = resolve_backend(options.backend) if options.backend else default_backend()
+    backend = chosen_backend(options.backend)
     size = options.batch_size or BATCH_SIZE
     return (
         f"train: got no memory for batches of {size} ({in_a_line(error)}{memory_in_use(backend)}); expected a step "
@@ -71,21 +52,13 @@ def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
     )
 
 
-def _check_extras() -> None:
-    wanted = ("matplotlib", "safetensors", "threadpoolctl", "tqdm")
-    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
-    if absent:
-        raise MissingExtraError(f'training needs {", ".join(absent)}, not installed here; pip install "xlenet[train]"')
-
-
 # ==== one run ====
 
 
 def _train(options: argparse.Namespace) -> int:
-    if options.backend == "":
-        raise UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
+    check_extras("training", "matplotlib", "safetensors", "threadpoolctl", "tqdm")
     options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
-    backend = resolve_backend(options.backend) if options.backend else default_backend()
+    backend = chosen_backend(options.backend)
     with use_backend(backend), use_threads(options.threads):
         dataset = _load(options)
         complete(options, dataset)
@@ -101,7 +74,7 @@ def _train(options: argparse.Namespace) -> int:
             console.say(_where(snapshot, len(experiment.train), options.batch_size))
         if hint := unused_gpu(options.backend):
             console.say(hint)
-        about = config["model"] | {"normalization": experiment.train.normalization._asdict()}
+        about = config["model"] | {"normalization": experiment.train.normalization._asdict(), "data": dataset.name}
         with contextlib.closing(console), _showing_the_way(run):
             interrupted = _learn(options, experiment, run, console, config, about, snapshot)
         run.save_model(experiment.model, about)

@@ -14,6 +14,7 @@ from tests.libraries import Lib, open_library
 from tests.networks import on
 from xlenet import data, plotting
 from xlenet.data import Examples, Images, Normalization
+from xlenet.data.handwriting import NoDigitError
 from xlenet.data.registry import MNIST
 from xlenet.errors import DataError, DataNotFoundError
 
@@ -243,6 +244,29 @@ TABLE.add(
     [bad(call, "progress", v, TypeError, repr(v), "a function") for v in (3, "bar", [])],
 )
 
+SHEET = np.full((9, 9), 255, np.uint8)
+SHEET[2:7, 4] = 0
+call = Call(data.as_mnist, "as_mnist", lambda lib: {"picture": SHEET}, arrays=False, positional=())
+TABLE.add(
+    call,
+    [
+        bad(call, "picture", v, TypeError, got, "uint8", came=came)
+        for came, v, got in [
+            ("None", None, "object"),
+            ("text", "picture", "<U7"),
+            ("a list", SHEET.tolist(), "int64"),
+            ("float32", SHEET.astype("float32"), "float32"),
+            ("bool", SHEET > 3, "bool"),
+        ]
+    ],
+    bad(call, "picture", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    [
+        bad(call, "picture", np.zeros(shape, np.uint8), ValueError, f"shape {shape}", "(H, W, 3)", came=f"{shape}")
+        for shape in [(), (9,), (0, 9), (9, 0), (9, 9, 1), (9, 9, 2), (9, 9, 5), (1, 9, 9, 3)]
+    ],
+    bad(call, "picture", np.zeros((1, 900), np.uint8), DataError, "900 x 1", "800 times", came="a line"),
+    bad(call, "picture", np.zeros((9, 9), np.uint8), NoDigitError, "nothing stands out", "a digit", came="no digit"),
+)
 call = Call(data.generated_digits, "generated_digits", lambda lib: {"n_train": 2, "n_test": 1, "seed": 0}, arrays=False)
 TABLE.add(
     call, whole_numbers(call, "n_train", 0, -1), whole_numbers(call, "n_test", 0, -1), whole_numbers(call, "seed", -1)

@@ -10,6 +10,7 @@ from ..checks import check_callable, check_path, integer
 from .dataset import Dataset, hold_out
 from .examples import Examples, Labelled
 from .generated import generated_digits
+from .handwriting import as_mnist
 from .idx import parse_idx, read_idx
 from .images import Images, Normalization
 from .location import default_data_dir
@@ -25,6 +26,7 @@ __all__ = [
     "Images",
     "Labelled",
     "Normalization",
+    "as_mnist",
     "default_data_dir",
     "generated_digits",
     "hold_out",

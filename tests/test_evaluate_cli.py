@@ -1,0 +1,214 @@
+"""``python -m xlenet.evaluate``: its figures, and the code it ends with."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.reader import digits, reader
+from xlenet import LeNet5, evaluate
+from xlenet.checkpoint import save_model
+from xlenet.data import Dataset
+from xlenet.errors import DataNotFoundError
+
+
+@pytest.fixture(autouse=True)
+def on_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLENET_BACKEND", raising=False)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """A thousand test images, whatever data are asked for; gives what was asked."""
+    calls: list[tuple[Any, ...]] = []
+
+    def load(*arguments: Any, **_: Any) -> Dataset:
+        calls.append(arguments)
+        return digits()._replace(name=str(arguments[0]))
+
+    monkeypatch.setattr(evaluate, "load", load)
+    return calls
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_model(tmp_path / "model.safetensors", reader().model, reader().about())
+    return tmp_path
+
+
+def call(*arguments: object) -> int:
+    try:
+        return evaluate.main([str(argument) for argument in arguments])
+    except SystemExit as ending:
+        return int(ending.code or 0)
+
+
+def oracle() -> tuple[Any, Any]:
+    """Probabilities, and the confusion matrix, by loops."""
+    data = digits()
+    probabilities = reader().probabilities(data.x_test)
+    matrix = np.zeros((10, 10), int)
+    for label, row in zip(data.y_test, probabilities, strict=True):
+        matrix[label, row.argmax()] += 1
+    return probabilities, matrix
+
+
+def test_figures_are_those_of_the_network(model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--model", model, "--json") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    probabilities, matrix = oracle()
+    accuracy = np.trace(matrix) / 1000
+    assert captured.err == ""
+    assert asked == [("generated", None)]
+    assert (found["data"], found["images"]) == ("generated", 1000)
+    assert found["accuracy"] == pytest.approx(accuracy)
+    assert found["standard_error"] == pytest.approx(math.sqrt(accuracy * (1 - accuracy) / 1000))
+    true = probabilities[np.arange(1000), digits().y_test]
+    assert found["loss"] == pytest.approx(-np.log(true).mean(), rel=1e-4)
+    assert found["confusion"] == matrix.tolist()
+    assert [one["recall"] for one in found["recall"]] == pytest.approx(np.diagonal(matrix) / matrix.sum(axis=1))
+    wrong = sorted(
+        ((matrix[i, j], i, j) for i in range(10) for j in range(10) if i != j and matrix[i, j]), reverse=True
+    )
+    assert [one["count"] for one in found["mistakes"]] == [count for count, _, _ in wrong]
+    for one in found["mistakes"]:
+        assert matrix[int(one["class"]), int(one["taken_for"])] == one["count"]
+    assert found["milliseconds_per_image"] > 0.0
+    assert found["backend"] == f"numpy {np.__version__}"
+
+
+def test_what_it_says(model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--model", model, "--batch-size", 37) == 0
+    captured = capsys.readouterr()
+    _, matrix = oracle()
+    text = captured.out
+    assert captured.err == ""
+    assert f"{model / 'model.safetensors'}" in text
+    assert "1,000 test images of generated, the data that it was trained on; on numpy" in text
+    assert f"accuracy {np.trace(matrix) / 1000:.2%} (standard error " in text
+    assert f"  3  {matrix[3, 3] / matrix[3].sum():7.2%}" in text
+    wrong = matrix - np.diag(np.diagonal(matrix))
+    i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+    assert f"  {i} taken for {j}: {wrong[i, j]} of {matrix[i].sum()} (" in text
+
+
+def test_other_data_are_asked_for_by_name(model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--model", model, "--data", "my.npz", "--data-dir", "here") == 0
+    assert asked == [("my.npz", "here")]
+    assert "1,000 test images of my.npz; on numpy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [None, "/etc/passwd", "my.npz", "http://example.org/"])
+def test_a_file_does_not_decide_which_path_is_read(
+    data: str | None, model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = {name: value for name, value in (reader().about() | {"data": data}).items() if value is not None}
+    save_model(model / "model.safetensors", reader().model, about)
+    assert call("--model", model) == 2
+    assert asked == []
+    line = capsys.readouterr().err
+    assert line.startswith("error: evaluate: got a model ")
+    assert "give --data" in line
+
+
+def test_the_confusion_matrix_is_drawn(model: Path, asked: list[Any], tmp_path: Path) -> None:
+    names = ["$x$", r"$\frac{", *"23456789"]
+    save_model(model / "model.safetensors", reader().model, reader().about() | {"class_names": names})
+    assert call("--model", model, "--data", "x", "--confusion", tmp_path / "confusion.png") == 0
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert min(image.size) > 300
+    assert call("--model", model, "--data", "x", "--confusion", tmp_path / "no" / "confusion.png") == 5
+
+
+@pytest.mark.parametrize(("expect", "code"), [("0.5", 0), ("0.9999", 7)])
+def test_an_accuracy_that_is_expected(
+    expect: str, code: int, model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("--model", model, "--expect", expect) == code
+    assert ("expected at least" in capsys.readouterr().err) == bool(code)
+
+
+def test_a_class_without_images_and_a_network_without_mistakes(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = digits()
+    right = (reader().probabilities(data.x_test).argmax(axis=1) == data.y_test) & (data.y_test < 9)
+    few = data._replace(x_test=data.x_test[right], y_test=data.y_test[right])
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: few)
+    assert call("--model", model) == 0
+    text = capsys.readouterr().out
+    assert "  9  no images" in text
+    assert "no mistake" in text
+
+
+# ==== what goes wrong ====
+
+ABOUT = {"architecture": "LeNet5", "image_size": 28, "channels": 1, "classes": 10, "relu_after_conv3": False,
+         "normalization": {"mean": [33.0], "std": [78.0]}, "data": "generated"}  # fmt: skip
+MISFITS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "other classes": ({"classes": 7}, {"classes": 7}, "of 10 classes for a model of 7; expected as many"),
+    "colours": (
+        {"channels": 3},
+        {"channels": 3, "normalization": {"mean": [1.0] * 3, "std": [1.0] * 3}},
+        "images (1, 28, 28) for a model of images (3, 28, 28); expected the same channels and size",
+    ),
+    "size": ({"image_size": 32}, {"image_size": 32}, "images (1, 28, 28) for a model of images (1, 32, 32)"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_data_that_do_not_fit_are_one_line(
+    case: str, tmp_path: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, about, said = MISFITS[case]
+    save_model(tmp_path / "m.safetensors", LeNet5(**made, rng=0), ABOUT | about)
+    assert call("--model", tmp_path / "m.safetensors") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert said in line
+
+
+def test_names_that_differ_are_noted(model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(model / "model.safetensors", reader().model, reader().about() | {"class_names": list("abcdefghi\n")})
+    assert call("--model", model) == 0
+    assert "note: the classes have other names: a, b, c, ... in the model, 0, 1, 2, ... in the data" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "--model"),
+        (["--model", "absent"], 4, "which does not exist"),
+        (["--data", "nope"], 4, "nope"),
+        (["--data", ""], 2, "empty text"),
+        (["--batch-size", "0"], 2, "whole number from 1 up"),
+        (["--expect", "2"], 2, "from 0 up to 1"),
+        (["--backend", "abacus"], 3, "abacus"),
+    ],
+)
+def test_a_mistake_is_told_in_words(
+    arguments: list[str], code: int, said: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_model = [] if not arguments or "--model" in arguments else ["--model", model]
+    assert call(*of_model, *arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+
+
+def test_data_that_are_not_there(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: Any, **__: Any) -> Dataset:
+        raise DataNotFoundError("load mnist: got none; expected some; fetch them")
+
+    monkeypatch.setattr(evaluate, "load", absent)
+    assert call("--model", model) == 4
