@@ -84,7 +84,7 @@ def _versions() -> Findings:
     python = platform.python_version()
     cores = f"{about['usable']} of {about['cores']} cores"
     lines = [
-        f"xlenet {__version__}, Python {python}, NumPy {np.__version__}; {about['system']} {about['machine']}, {cores}",
+        f"xlenet {__version__}, Python {python}, NumPy {np.__version__}; {about['os']} {about['machine']}, {cores}",
         f"optional: {there or 'none'}" + (f"; not installed: {absent}" if absent else ""),
     ]
     return lines, {"xlenet": __version__, "python": python, "numpy": np.__version__, "packages": packages} | about

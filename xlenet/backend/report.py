@@ -211,7 +211,7 @@ def _set(names: Sequence[str]) -> dict[str, str]:
 def processor() -> dict[str, Any]:
     """Return what is known of the processor."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count(), "usable": usable}
+    return {"os": platform.uname()[0], "machine": platform.machine(), "cores": os.cpu_count(), "usable": usable}
 
 
 def blas() -> dict[str, Any]:
