@@ -90,7 +90,9 @@ def _start(options: argparse.Namespace, number: int) -> tuple[Any, Connection, A
     receiver, sender = fork.Pipe(duplex=False)
     at = fork.Value("q", -1, lock=False)
     process = fork.Process(target=_work, args=(options, number, sender, at))
-    process.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of JAX, where other tests have imported it: these processes do without it
+        process.start()
     sender.close()
     return process, receiver, at
 

@@ -156,7 +156,7 @@ def test_who_looks_at_dropout_changes_nothing(lib: Lib, monkeypatch: pytest.Monk
                 flatten=Flatten(), fc1=Linear(18, 5, rng=1), sigmoid=Sigmoid(), drop2=Dropout(rng=2),
                 fc2=Linear(5, 3, rng=2),
             )  # fmt: skip
-            return [epoch[:4] for epoch in fit(model, SGD(model), images_on(lib), epochs=2, batch_size=10)]
+            return [epoch[:4] for epoch in fit(model, images_on(lib), optimizer=SGD(model), epochs=2, batch_size=10)]
 
     plain = run()
     monkeypatch.setenv("XLENET_DEBUG", "1")

@@ -429,5 +429,5 @@ def test_any_second_cupy_is_seen(other: str, monkeypatch: pytest.MonkeyPatch) ->
         return versions[name]
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    assert set(gpu._installed()) == set(versions)
+    assert set(gpu.installed()) == set(versions)
     assert gpu._major(None) == 12

@@ -13,10 +13,21 @@ from hypothesis import strategies as st
 
 from xlenet.errors import MissingExtraError, OutputError
 from xlenet.metrics import confusion_matrix
-from xlenet.plotting import digits, plot_confusion, plot_curves, plot_digits
+from xlenet.plotting import (
+    digits,
+    plot_comparison,
+    plot_confusion,
+    plot_curves,
+    plot_digits,
+    plot_features,
+    plot_filters,
+    plot_mistakes,
+)
+from xlenet.plotting.figures import SIGNED
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+HUNDRED = tuple(f"a long class name, {i}" for i in range(100))
 LETTERS = tuple(f"letter {i}" for i in range(27))
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -341,6 +352,195 @@ print(json.dumps([before, pyplot, settings() == before_settings]))
     command = [sys.executable, "-c", program, str(tmp_path / "confusion.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [False, False, True]
+
+
+# ==== several runs ====
+
+
+@pytest.mark.parametrize("runs", [2, 3, 6])
+@pytest.mark.parametrize("note", ["", "lr 0.05", "a setting of many words, " * 60])
+def test_comparison_is_legible(tmp_path, drawn, runs, note):
+    histories = {f"run {k}": falling(5 + 8 * k) for k in range(runs)}
+    notes = dict.fromkeys(histories, note)
+    written = plot_comparison(histories, tmp_path / "compared.png", "LeNet-5 on MNIST", notes=notes)
+    assert written.read_bytes().startswith(PNG)
+    drawn.assert_legible()
+    assert sum(word.startswith("run ") for word in drawn.words()) == runs
+
+
+def test_runs_are_laid_over_each_other_and_can_be_told_apart(tmp_path, drawn):
+    histories = {"a": falling(4), "b": falling(9), "c": falling(2)}
+    plot_comparison(histories, tmp_path / "compared.png")
+    loss, accuracy = drawn.figure.axes[:2]
+    for (name, history), train, test, right in zip(
+        histories.items(), loss.lines[::2], loss.lines[1::2], accuracy.lines[1::2], strict=True
+    ):
+        assert list(test.get_xdata()) == [row["epoch"] for row in history]
+        assert list(train.get_ydata()) == [row["train_loss"] for row in history], name
+        assert list(test.get_ydata()) == [row["test_loss"] for row in history], name
+        np.testing.assert_allclose(1 - right.get_ydata(), [row["test_accuracy"] for row in history])
+        assert train.get_linestyle() != test.get_linestyle()
+    for what in ("get_color", "get_marker"):
+        assert len({getattr(line, what)() for line in loss.lines}) == 3
+    assert loss.get_xlim() == (1, 9)
+    assert "b: 98.78 % test accuracy, test loss 0.0511, training loss 0.0333 after epoch 9" in drawn.words()
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_too_few_or_too_many_runs(tmp_path, count):
+    with pytest.raises(ValueError, match=rf"^plot_comparison: got {count} histories; expected 2 to 6; "):
+        plot_comparison({str(k): falling(2) for k in range(count)}, tmp_path / "compared.png")
+
+
+# ==== filters ====
+
+
+def pictures_of(drawn):
+    return [image.get_array() for image in drawn.figure.axes[0].images]
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 5, 5), (6, 1, 5, 5), (6, 3, 5, 5), (40, 2, 3, 7), (3, 20, 3, 3), (2, 1, 7, 1)]
+)
+def test_filters_are_legible(tmp_path, drawn, rng, shape):
+    plot_filters(rng.standard_normal(shape).astype(np.float32), tmp_path / "filters.png", "conv1")
+    drawn.assert_legible()
+    count, channels = min(shape[0], 32), min(shape[1], 16)
+    assert len(pictures_of(drawn)) == count * (channels + (channels == 3)) + 1  # the scale
+    if shape[0] > 32:
+        assert any("the first 32 of 40 filters" in word for word in drawn.words())
+
+
+def test_filters_have_one_scale_around_zero(tmp_path, drawn, rng):
+    weight = rng.standard_normal((4, 1, 3, 3))
+    weight[2, 0, 1, 1] = -7.0
+    plot_filters(weight, tmp_path / "filters.png")
+    *tiles, scale = drawn.figure.axes[0].images
+    for tile, one in zip(tiles, weight, strict=True):
+        np.testing.assert_array_equal(tile.get_array(), one[0])
+        assert tile.get_clim() == (-7.0, 7.0)
+        assert tile.get_cmap().name == SIGNED
+    assert {"7", "0", "-7"} <= set(drawn.words())
+    assert scale.get_array()[0] > 0 > scale.get_array()[-1], "the largest is on top"
+
+
+def test_filters_of_three_channels_are_colours_too(tmp_path, drawn):
+    weight = np.zeros((1, 3, 1, 1))
+    weight[0, 0] = 2.0
+    plot_filters(weight, tmp_path / "filters.png")
+    np.testing.assert_allclose(pictures_of(drawn)[0], [[[1.0, 0.5, 0.5]]])
+    assert {"in colour", "red", "green", "blue"} <= set(drawn.words())
+
+
+# ==== layer by layer ====
+
+
+def results(channels=6, classes=10, rng=None):
+    rng = rng or np.random.default_rng(0)
+    return {
+        "body.convolution": rng.standard_normal((channels, 9, 9)), "pool": rng.standard_normal((channels, 3, 12)),
+        "wide": rng.standard_normal((40, 2, 2)), "conv3": rng.standard_normal((120, 1, 1)),
+        "fc": rng.standard_normal(classes), "relu": np.zeros(classes),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [DIGITS, ("no", "yes"), FASHION, HUNDRED], ids=len)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_features_are_legible(tmp_path, drawn, rng, names, channels):
+    shares = rng.dirichlet(np.full(len(names), 0.3)).astype(np.float32)
+    image = rng.integers(0, 256, (channels, 28, 28), dtype=np.uint8)
+    layers = results(classes=len(names))
+    plot_features(image, layers, shares, names, tmp_path / "features.png", "LeNet-5: image 3", label=1)
+    drawn.assert_legible()
+    words = drawn.words()
+    assert {*layers, "image", "40 x 2 x 2", "120 x 1 x 1", "16 of 40"} <= set(words)
+    assert f"predicted: {names[shares.argmax()]}" in " ".join(words)
+    best = [names[k] for k in np.argsort(-shares, kind="stable")[:10]]
+    assert [word for word in words if word in names][: len(best)] == best, "the most probable first"
+
+
+def test_each_layer_has_its_maps_on_a_scale_of_its_own(tmp_path, drawn, rng):
+    layers = results()
+    image = rng.integers(0, 256, (1, 8, 8), dtype=np.uint8)
+    plot_features(image, layers, np.full(10, 0.1), DIGITS, tmp_path / "features.png")
+    first, *pictures = drawn.figure.axes[0].images
+    np.testing.assert_allclose(first.get_array(), image[0] / 255)
+    for values in layers.values():
+        flat = values.ndim == 1 or values.shape[1:] == (1, 1)
+        wanted = [values.reshape(1, -1)] if flat else list(values[:16])
+        limit = np.abs(values).max() or 1.0
+        for one in wanted:
+            picture = pictures.pop(0)
+            np.testing.assert_array_equal(picture.get_array(), one)
+            assert picture.get_clim() == (-limit, limit)
+    assert not pictures
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(1.0, "100.0 %"), (0.99999, "> 99.99 %"), (0.5, "50.0 %"), (1e-9, "< 0.01 %"), (0.0, "0.0 %")]
+)
+def test_a_probability_is_never_rounded_to_certainty(tmp_path, drawn, share, words):
+    plot_features(np.ones((1, 2, 2)), {}, np.array([share, 1 - share]), ("a", "b"), tmp_path / "f.png")
+    assert words in drawn.words()
+
+
+# ==== mistakes ====
+
+
+def answered(images, wrong, classes, rng):
+    labels = np.arange(images) % classes
+    shares = np.full((images, classes), 0.1 / classes)
+    said = labels.copy()
+    said[:wrong] = (said[:wrong] + 1) % classes
+    shares[np.arange(images), said] = np.linspace(0.5, 0.9, images)
+    return labels, shares
+
+
+@pytest.mark.parametrize("names", [DIGITS, ("no", "yes"), FASHION, HUNDRED], ids=len)
+@pytest.mark.parametrize(("wrong", "channels"), [(0, 1), (1, 3), (7, 1), (50, 3)])
+def test_mistakes_are_legible(tmp_path, drawn, rng, names, wrong, channels):
+    labels, shares = answered(120, wrong, len(names), rng)
+    images = rng.integers(0, 256, (120, channels, 12, 9), dtype=np.uint8)
+    plot_mistakes(images, labels, shares, names, tmp_path / "mistakes.png", "A network")
+    drawn.assert_legible()
+    assert len(pictures_of(drawn)) == min(wrong or 30, 30)
+
+
+def test_the_surest_mistakes_come_first(tmp_path, drawn, rng):
+    images = rng.integers(0, 256, (4, 1, 3, 3), dtype=np.uint8)
+    shares = np.array([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    plot_mistakes(images, np.array([1, 1, 0, 0]), shares, ("no", "yes"), tmp_path / "mistakes.png", most=2)
+    for picture, k in zip(pictures_of(drawn), (2, 3), strict=True):
+        np.testing.assert_allclose(picture, images[k, 0] / 255)
+    assert drawn.words()[2:] == ["said yes (80.0 %)", "true no (20.0 %)", "said yes (70.0 %)", "true no (30.0 %)"]
+    assert "3 mistakes among 4 images; the 2 surest" in drawn.words()
+
+
+def test_where_nothing_is_wrong_the_least_sure_answers_are_shown(tmp_path, drawn, rng):
+    images = rng.integers(0, 256, (3, 1, 3, 3), dtype=np.uint8)
+    shares = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    plot_mistakes(images, np.array([0, 1, 1]), shares, ("no", "yes"), tmp_path / "mistakes.png")
+    assert drawn.words()[1:] == [
+        "no mistake among 3 images; the right answers that were least sure",
+        "true yes (60.0 %)", "true yes (80.0 %)", "true no (90.0 %)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "a$b$c", "two\nlines", "x" * 300])
+def test_any_class_name_can_be_drawn(tmp_path, drawn, rng, name):
+    """A $ is no mathematics, and a line break no second line."""
+    names, images = (name, "other"), rng.integers(0, 256, (2, 1, 3, 3), dtype=np.uint8)
+    shares = np.array([[0.9, 0.1], [0.6, 0.4]])
+    plot_mistakes(images, np.array([0, 1]), shares, names, tmp_path / "mistakes.png", name)
+    drawn.assert_legible()
+    plot_features(images[0], results(classes=2), shares[0], names, tmp_path / "features.png", name, label=0)
+    drawn.assert_legible()
+    plot_confusion(np.eye(2, dtype=int), names, tmp_path / "confusion.png", name)
+    drawn.assert_legible()
+    plot_curves(falling(3), tmp_path / "curves.png", name)
+    drawn.assert_legible()
+    plot_comparison({name: falling(2), "b": falling(3)}, tmp_path / "compared.png", name, notes={name: name})
+    drawn.assert_legible()
 
 
 # ==== confusion_matrix ====

@@ -20,8 +20,9 @@ NEEDED = {
     "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging",
     "math", "numbers",
     "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
-    "tempfile", "threading", "time", "types", "typing", "urllib", "warnings", "zlib",
-    "numpy", "PIL", "matplotlib", "pytest", "onnx", "safetensors", "threadpoolctl", "tqdm",
+    "tempfile", "textwrap", "threading", "time", "types", "typing", "unicodedata", "urllib", "warnings", "zipfile",
+    "zlib",
+    "PIL", "numpy", "matplotlib", "pytest", "onnx", "safetensors", "threadpoolctl", "tqdm",
 }  # fmt: skip
 # Ways round a name.
 ROUNDABOUT = {
@@ -45,6 +46,8 @@ ALLOWED = {
     ("backend.choice", "import_module"),
     # The module of a library's kernels, by the library's name.
     ("backend.seam", "import_module"),
+    # The doctor asks the NVIDIA driver, by its name in that file, where there is no CuPy to ask it.
+    ("backend.report", "ctypes"),
     # Pillow's word for decoding the pixels of a picture whose size has been looked at.
     ("pictures", "image.load"),
 }

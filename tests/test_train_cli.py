@@ -29,7 +29,10 @@ from xlenet.errors import OutputError
 from xlenet.training import Epoch
 
 ROOT = Path(__file__).parent.parent
-FILES = ["config.json", "confusion.png", "curves.png", "metrics.jsonl", "model.safetensors", "snapshots"]
+FILES = [
+    "config.json", "confusion.png", "curves.png", "features.png", "filters.png", "metrics.jsonl", "mistakes.png",
+    "model.safetensors", "snapshots",
+]  # fmt: skip
 KEYS = [
     "epoch",
     "lr",
@@ -192,7 +195,7 @@ def test_the_model_can_be_loaded_and_does_what_was_measured(tiny: Any, out: Path
 
 def test_pictures_are_pictures(tiny: Any, out: Path) -> None:
     assert quick(out) == 0
-    for name in ("curves.png", "confusion.png"):
+    for name in ("curves.png", "confusion.png", "filters.png", "features.png", "mistakes.png"):
         data = (out / name).read_bytes()
         assert data.startswith(b"\x89PNG\r\n\x1a\n")
         assert len(data) > 5_000
@@ -719,7 +722,7 @@ def test_130_for_ctrl_c_in_the_last_evaluation(
     LeNet5().load_state_dict(load_model(out / "model.safetensors")[0])
 
 
-@pytest.mark.parametrize("where", ["load", "fit", "evaluate"])
+@pytest.mark.parametrize("where", ["load", "fit", "titled"])
 def test_130_for_ctrl_c_anywhere_else(
     tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -91,7 +91,7 @@ class LeNet5(Sequential):
             relu4=ReLU(),
             fc5=Linear(84, classes, rng=rng, dtype=dtype),
         )
-        self.image_size = image_size
+        self.image_size, self.channels = image_size, channels
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, bool]:
         self._check_size(x)
@@ -100,6 +100,9 @@ class LeNet5(Sequential):
     def _infer(self, x: Array, work: Workspace | None) -> Array:
         self._check_size(x)
         return super()._infer(x, work)
+
+    def _input_shape(self) -> tuple[int, ...]:
+        return (self.channels, self.image_size, self.image_size)
 
     def _check_size(self, x: Array) -> None:
         size = self.image_size

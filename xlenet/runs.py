@@ -12,17 +12,17 @@ from typing import Any
 
 from .backend import Array
 from .checkpoint import save_arrays, save_model
+from .data import Images
 from .errors import DataError, OutputError
 from .files import read_at_most, remove_leftovers, write_bytes_atomically
+from .gallery import PICTURES, draw_curves, draw_filters, draw_images
 from .layers import Layer
-from .metrics import confusion_matrix
-from .plotting import plot_confusion, plot_curves
 from .snapshots import Snapshots
 from .strictjson import parse_json
 from .training import Epoch
 
 _BEST = "best.safetensors"
-_FILES = ("config.json", "metrics.jsonl", "model.safetensors", _BEST, "curves.png", "confusion.png")
+_FILES = ("config.json", "metrics.jsonl", "model.safetensors", _BEST, *PICTURES)
 _MOST_CONFIG_BYTES = 1 << 20  # a thousand times what a run writes
 
 
@@ -161,9 +161,22 @@ class RunFolder:
         self._check_still_ours()
         save_arrays(self.path / _BEST, state, about)
 
-    def draw(self, labels: Any, predictions: Any, class_names: tuple[str, ...], title: str) -> None:
-        """Draw curves.png and confusion.png."""
+    def draw(self, model: Layer, test: Images, class_names: tuple[str, ...], title: str) -> None:
+        """Draw the pictures: curves, filters, confusion matrix, what each layer makes of an image, mistakes."""
         self._check_still_ours()
-        plot_curves([epoch.record() for epoch in self.history], self.path / "curves.png", title=title)
-        matrix = confusion_matrix(labels, predictions, len(class_names))
-        plot_confusion(matrix, class_names, self.path / "confusion.png", title=title)
+        draw_curves(self.path, [epoch.record() for epoch in self.history], title)
+        draw_filters(self.path, model, title)
+        draw_images(self.path, model, test, class_names, title)
+
+
+_TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
+
+
+def titled(data: str) -> str:
+    """Return what a run's pictures are called.
+
+    Example:
+        >>> titled("mnist")
+        'LeNet-5 on MNIST'
+    """
+    return f"LeNet-5 on {_TITLES.get(data, data)}"

@@ -23,13 +23,12 @@ from .data.location import is_offline
 from .errors import DataNotFoundError, DivergedError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
 from .options import training_options
-from .runs import RunFolder, new_run_folder
+from .runs import RunFolder, new_run_folder, titled
 from .schedules import SCHEDULES
 from .snapshot_format import check_place
 from .snapshots import Snapshot, Snapshots, load_snapshot, restore
-from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, evaluate, fit
+from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, fit
 
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}
 BELOW_EXPECTED = 7
 _FOLLOW = {"batch_size", "lr", "train_size", "weight_decay"}  # from others, where nobody has said them
 _MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
@@ -85,9 +84,7 @@ def _train(options: argparse.Namespace) -> int:
             complain(f"interrupted after {done}; the model so far is in {run.path}; --resume --out {out} goes on")
             return interrupted
         accuracy = run.history[-1].test_accuracy
-        title = f"LeNet-5 on {TITLES.get(dataset.name, dataset.name)}"
-        predictions = evaluate(experiment.model, experiment.test).predictions
-        run.draw(dataset.y_test, predictions, dataset.class_names, title)
+        run.draw(experiment.model, experiment.test, dataset.class_names, titled(dataset.name))
         for line in _results(run, len(experiment.test)):
             console.say(line)
     if options.expect is not None and accuracy < options.expect:
@@ -186,10 +183,7 @@ def _where(snapshot: Snapshot | None, images: int, batch_size: int) -> str:
 
 
 def _results(run: RunFolder, images: int) -> Iterator[str]:
-    yield (
-        f"test accuracy {run.history[-1].test_accuracy:.2%} on {images:,} images; model, curves and confusion matrix "
-        f"in {run.path}"
-    )
+    yield (f"test accuracy {run.history[-1].test_accuracy:.2%} on {images:,} images; model and pictures in {run.path}")
     best = best_epoch(run.history)
     if best is not None:
         yield (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.bad_input.layers import dtypes
-from tests.bad_input.table import FOLDER, INF, NAN, Call, Table, bad, made, no_arrays, numbers, whole_numbers
+from tests.bad_input.table import FOLDER, INF, NAN, Call, Row, Table, bad, made, no_arrays, numbers, whole_numbers
 from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
 from tests.networks import on
@@ -299,6 +299,12 @@ TABLE.add(
 
 # ==== pictures ====
 
+
+def of_shapes(call: Call, argument: str, expected: str, *shapes: tuple[int, ...]) -> list[Row]:
+    """Rows for arrays of other shapes."""
+    return [bad(call, argument, np.ones(s), ValueError, str(s), expected, came=str(s)) for s in shapes]
+
+
 EPOCH = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.9, "test_loss": 0.6, "test_accuracy": 0.8}
 call = Call(
     plotting.plot_curves,
@@ -386,4 +392,128 @@ TABLE.add(
     [bad(call, "titles", v, TypeError, repr(v), "texts") for v in (None, 3, "ab", (1, 2), ("a", None))],
     [bad(call, "titles", v, ValueError, f"{len(v)} titles", "N titles", named="") for v in ((), ("a",))],
     paths(call),
+)
+call = Call(
+    plotting.plot_comparison,
+    "plot_comparison",
+    lambda lib: {
+        "histories": {"a": [EPOCH], "b": [EPOCH]}, "path": FOLDER / "compared.png", "title": "two", "notes": {"a": "b"},
+    },
+    arrays=False,
+    dear=True,
+)  # fmt: skip
+TABLE.add(
+    call,
+    [bad(call, "histories", v, TypeError, (), "a mapping") for v in (None, 3, "runs", [[EPOCH], [EPOCH]])],
+    [bad(call, "histories", v, ValueError, f"{len(v)} histories", "2 to 6", named="") for v in ({}, {"a": [EPOCH]})],
+    bad(call, "histories", {"a": [EPOCH], "b": []}, ValueError, "no epoch", "at least one", named=""),
+    bad(call, "histories", {"a": [EPOCH], "b": 3}, TypeError, "3", "one mapping", named="history"),
+    [bad(call, "notes", v, TypeError, (), "a mapping") for v in (3, "text", ["a"])],
+    paths(call),
+    [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
+)
+call = Call(
+    plotting.plot_filters,
+    "plot_filters",
+    lambda lib: {"weight": np.ones((2, 1, 3, 3)), "path": FOLDER / "filters.png", "title": "conv1"},
+    arrays=False,
+    dear=True,
+)
+TABLE.add(
+    call,
+    [bad(call, "weight", v, TypeError, (), "floating", came=repr(v)) for v in (None, "text", [[1, 2]])],
+    [
+        bad(call, "weight", np.ones(s), ValueError, str(s), "(F, C, KH, KW)", came=str(s))
+        for s in ((), (3, 3), (0, 1, 3, 3))
+    ],
+    [
+        bad(call, "weight", np.full((1, 1, 2, 2), v), ValueError, "not finite", "finite", came=str(v))
+        for v in (NAN, INF)
+    ],
+    bad(call, "weight", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    paths(call),
+    [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
+)
+call = Call(
+    plotting.plot_features,
+    "plot_features",
+    lambda lib: {
+        "image": np.ones((1, 3, 3)),
+        "layers": {"conv1": np.ones((2, 3, 3))},
+        "probabilities": np.array([0.3, 0.7]),
+        "class_names": ("no", "yes"),
+        "path": FOLDER / "features.png",
+        "title": "an image",
+        "label": 1,
+    },
+    arrays=False,
+    dear=True,
+)
+TABLE.add(
+    call,
+    [bad(call, "image", v, TypeError, (), "uint8 or floating", came=repr(v)) for v in (None, "text", [[1, 2]])],
+    [
+        bad(call, "image", np.ones(s), ValueError, str(s), "(C, H, W)", came=str(s))
+        for s in ((3, 3), (1, 1, 3, 3), (1, 0, 3))
+    ],
+    bad(call, "image", np.full((1, 3, 3), NAN), ValueError, "not finite", "finite", came="NaN"),
+    bad(call, "image", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    [bad(call, "layers", v, TypeError, (), "a mapping") for v in (None, 3, [np.ones(3)])],
+    bad(call, "layers", {"a": None}, TypeError, "'a'", "numbers", came="no array"),
+    [
+        bad(call, "layers", {"a": np.ones(s)}, ValueError, str(s), "(C, H, W) or (K,)", came=str(s))
+        for s in ((), (2, 2), (0,))
+    ],
+    bad(call, "layers", {"a": np.full(3, NAN)}, ValueError, "(3,)", "finite", came="NaN"),
+    [
+        bad(call, "probabilities", v, ValueError, "for 2 class names", "one for each", came=repr(v))
+        for v in (None, 3, np.ones(3) / 3, np.array([0, 1]))
+    ],
+    [
+        bad(call, "probabilities", np.array(v), ValueError, (), "shares of 1", came=repr(v))
+        for v in ([3.0, 1.0], [NAN, 1.0])
+    ],
+    [bad(call, "class_names", v, TypeError, repr(v), "texts") for v in (None, 3, "01", (0, 1))],
+    bad(call, "class_names", ("no",), ValueError, "1 class names", "one for each", named=""),
+    [bad(call, "label", v, ValueError, repr(v), "from 0 to 1") for v in (-1, 2, "yes", 0.5)],
+    paths(call),
+    [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
+)
+call = Call(
+    plotting.plot_mistakes,
+    "plot_mistakes",
+    lambda lib: {
+        "images": np.ones((2, 1, 3, 3)),
+        "labels": np.array([0, 1]),
+        "probabilities": np.array([[0.3, 0.7], [0.6, 0.4]]),
+        "class_names": ("no", "yes"),
+        "path": FOLDER / "mistakes.png",
+        "title": "mistakes",
+        "most": 30,
+    },
+    arrays=False,
+    dear=True,
+)
+TABLE.add(
+    call,
+    [bad(call, "images", v, TypeError, (), "uint8 or floating", came=repr(v)) for v in (None, "text", [[1, 2]])],
+    [
+        bad(call, "images", np.ones(s), ValueError, str(s), "(N, C, H, W)", came=str(s))
+        for s in ((2, 3, 3), (0, 1, 3, 3))
+    ],
+    bad(call, "images", np.full((2, 1, 3, 3), NAN), ValueError, "not finite", "finite", came="NaN"),
+    bad(call, "images", made("on a device", on_a_device), TypeError, "array_api_strict", "on the host"),
+    [
+        bad(call, "labels", v, ValueError, "for 2 images", "integers", came=repr(v))
+        for v in (None, 3, [0], [0, 2], [-1, 0], [0.0, 1.0])
+    ],
+    [
+        bad(call, "probabilities", v, ValueError, "for 2 images and 2 class names", "(N, K)", came=repr(v))
+        for v in (None, np.ones((2, 3)), np.ones(2), np.ones((2, 2), int), np.full((2, 2), NAN))
+    ],
+    [bad(call, "class_names", v, TypeError, repr(v), "texts") for v in (None, 3, "01", (0, 1))],
+    bad(call, "class_names", ("no",), ValueError, "1 class names", "(N, K)", named=""),
+    whole_numbers(call, "most", 0),
+    paths(call),
+    [bad(call, "title", v, TypeError, repr(v), "a text") for v in (None, 3, ["a"])],
 )

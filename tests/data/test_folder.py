@@ -68,7 +68,23 @@ def test_both_a_test_part_and_a_validation_part(tmp_path: Path) -> None:
         picture_folder(tmp_path / name, count)
     notes: list[str] = []
     assert len(load(tmp_path, note=notes.append).x_test) == 9
-    assert notes == ["val/ is left out; --validation N holds images of train/ out"]
+    assert notes == ["val/ is left out, beside the parts for training and for testing"]
+
+
+def test_folders_beside_the_parts_are_left_out(tmp_path: Path) -> None:
+    """And a test part without classes, of which nobody knows the labels."""
+    picture_folder(tmp_path / "train", 30)
+    x, _ = bars(1)
+    save_picture(tmp_path / "test" / "1.png", x[0])
+    notes: list[str] = []
+    found = load(tmp_path, note=notes.append)
+    assert (found.class_names, len(found.x_test)) == (("a", "b", "c"), 6)
+    assert notes[0] == "test/ is left out, beside the parts for training and for testing"
+    picture_folder(tmp_path / "validation", 9)
+    (tmp_path / "drafts").mkdir()
+    notes.clear()
+    assert len(load(tmp_path, note=notes.append).x_test) == 9
+    assert [note.partition(" ")[0] for note in notes] == ["validation/", "drafts/", "test/"]
 
 
 def test_classes_that_are_called_train_and_test(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ def test_where_others_put_them(tmp_path: Path, place: str, name: str, packed: bo
     assert found.class_names == (boots if name == "fashion-mnist" else ("0", "1", "2"))
 
 
+def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    idx_files(tmp_path / "mine", X, Y)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert load(".").name == "mine"
+    assert load("train-images-idx3-ubyte").name == "mine"
+    monkeypatch.chdir(tmp_path)
+    assert load("mine/").name == "mine"
+
+
 def test_a_plain_file_comes_before_its_gz(tmp_path: Path) -> None:
     idx_files(tmp_path, X, Y)
     for path in list(tmp_path.iterdir()):

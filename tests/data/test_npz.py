@@ -211,6 +211,14 @@ def test_without_a_test_part_a_fifth_of_each_class_is_held_out(tmp_path: Path) -
     assert found.digest() == again.digest()
 
 
+def test_a_class_of_one_image_is_learnt_and_not_tested(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=X[:8], y_train=np.array([0, 0, 0, 0, 2, 1, 1, 1]))
+    found = load(path)
+    assert (found.y_train == 2).sum() == 1
+    assert sorted(found.y_test.tolist()) == [0, 1]
+
+
 def test_other_usual_names(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, train_images=X, train_labels=Y[:, None], test_images=X[:9], test_labels=Y[:9], val_images=X)

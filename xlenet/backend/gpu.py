@@ -14,7 +14,7 @@ _WHEELS = (
     "cupy", "amd-cupy", *(f"cupy-cuda{cuda}" for cuda in (102, *range(110, 118), "11x", "12x", "13x")),
     *(f"cupy-rocm-{rocm}" for rocm in ("4-2", "4-3", "5-0", "7-0", "7-1", "7-14")),
 )  # fmt: skip
-_OLDEST_CUDA, _NEWEST_CUDA = 12, 13  # for which there are wheels of CuPy 14
+OLDEST_CUDA, NEWEST_CUDA = 12, 13  # for which there are wheels of CuPy 14
 _OTHERWISE = "or --backend numpy"
 _WRITE_12 = "cuda12 in this where nvidia-smi says CUDA 12"  # the command behind it is for the newest
 
@@ -33,16 +33,17 @@ _NO_MEMORY = re.compile(r"cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|STA
 
 def check_wheels() -> None:
     """Refuse two CuPys in one place, of which `import cupy` only warns."""
-    found = _installed()
+    found = installed()
     if len(found) > 1:
         came = " and ".join(f"{name} {version}" for name, version in found.items())
         raise BackendError(
             f"backend cupy: got {came}, which overwrite each other's files; expected one of them, {_OTHERWISE}; "
-            f"{_WRITE_12}: {_instead(_NEWEST_CUDA)}"
+            f"{_WRITE_12}: {_instead(NEWEST_CUDA)}"
         )
 
 
-def _installed() -> dict[str, str]:
+def installed() -> dict[str, str]:
+    """Return the packages that are CuPy, with their versions."""
     from importlib import metadata  # slow to load, and asked for CuPy's sake alone
 
     found = {}
@@ -57,7 +58,7 @@ def not_imported(error: Exception) -> BackendError:
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
         return BackendError(
             f"backend cupy: got no such package installed; expected a working cupy, {_OTHERWISE}; "
-            f"{_WRITE_12}: {_instead(_NEWEST_CUDA)}"
+            f"{_WRITE_12}: {_instead(NEWEST_CUDA)}"
         )
     if is_part_absent(error):
         return _without_a_part(error, _major(None))
@@ -120,10 +121,10 @@ def check_devices(xp: Namespace, name: str, device: int) -> None:
 
 
 def _old_driver(name: str, driver: int, wheel: int) -> BackendError:
-    fits = _OLDEST_CUDA <= driver // 1000 < wheel // 1000
+    fits = OLDEST_CUDA <= driver // 1000 < wheel // 1000
     cure = _instead(driver // 1000) if fits else "update the driver; which one is there, says: nvidia-smi"
     return BackendError(
-        f"backend {name}: got an NVIDIA driver for CUDA {_readable(driver)}, and CuPy for CUDA {_readable(wheel)}; "
+        f"backend {name}: got an NVIDIA driver for CUDA {readable(driver)}, and CuPy for CUDA {readable(wheel)}; "
         f"expected a driver that is new enough, {_OTHERWISE}; {cure}"
     )
 
@@ -174,7 +175,7 @@ def is_part_absent(error: BaseException | None) -> bool:
 def _without_a_part(error: Exception, major: int) -> BackendError:
     wheel = f"cupy-cuda{major}x"
     # Beside a CuPy that is no wheel, another one would spoil both.
-    cure = f'pip install "{wheel}[ctk]"' if wheel in _installed() else _instead(major)
+    cure = f'pip install "{wheel}[ctk]"' if wheel in installed() else _instead(major)
     return BackendError(
         f"backend cupy: got CuPy without CUDA's compiler, headers or libraries ({in_a_line(error)}); expected them "
         f"beside it, {_OTHERWISE}; {cure}"
@@ -223,21 +224,27 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text if len(text) <= 200 else text[:197] + '...'}"
 
 
-def _readable(version: int) -> str:
+def readable(version: int) -> str:
+    """Return one of CUDA's version numbers as people write it.
+
+    Example:
+        >>> readable(12080)
+        '12.8'
+    """
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _major(xp: Namespace | None) -> int:
     """Return the version of CUDA that CuPy was made for, as far as there are wheels."""
-    wheels = [name for name in _installed() if name.startswith("cupy-cuda") and name.endswith("x")]
+    wheels = [name for name in installed() if name.startswith("cupy-cuda") and name.endswith("x")]
     if wheels:
         major = int(wheels[0].removeprefix("cupy-cuda").removesuffix("x"))
     else:
-        major = xp.cuda.runtime.runtimeGetVersion() // 1000 if xp is not None else _NEWEST_CUDA
-    return min(max(major, _OLDEST_CUDA), _NEWEST_CUDA)
+        major = xp.cuda.runtime.runtimeGetVersion() // 1000 if xp is not None else NEWEST_CUDA
+    return min(max(major, OLDEST_CUDA), NEWEST_CUDA)
 
 
 def _instead(major: int) -> str:
     """Return the command that puts the wheel for a version of CUDA in the place of what is installed."""
-    there, new = " ".join(_installed()), f'pip install "xlenet[cuda{major}]"'
+    there, new = " ".join(installed()), f'pip install "xlenet[cuda{major}]"'
     return f"pip uninstall -y {there} && {new}" if there else new

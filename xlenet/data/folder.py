@@ -102,18 +102,19 @@ def told_of_fifth(held: int, count: int) -> str:
 
 
 def _two_parts(folder: Path, note: Note) -> tuple[Path, Path | None]:
-    """Tell ``train/`` and ``test/`` from classes of these names: nothing but parts may lie beside them."""
+    """Tell ``train/`` and ``test/``, with the folders of classes in them, from two classes of these names."""
     inside = subfolders(folder)
-    if "train" not in inside or not set(inside) <= {"train", *_TEST_NAMES} or not subfolders(folder / "train"):
+    if "train" not in inside or not subfolders(folder / "train"):
         return folder, None
-    parts = [name for name in _TEST_NAMES if name in inside]
-    if not parts:
-        return folder / "train", None
-    if parts[0] != "test":
-        note(f"{parts[0]}/ is the test part")
-    for left in parts[1:]:
-        note(f"{left}/ is left out; --validation N holds images of train/ out")
-    return folder / "train", folder / parts[0]
+    parts = [name for name in _TEST_NAMES if name in inside and subfolders(folder / name)]
+    if not parts and not set(inside) <= {"train", *_TEST_NAMES}:
+        return folder, None
+    if parts and parts[0] != "test":
+        note(f"{printable(parts[0])}/ is the test part")
+    for left in inside:
+        if left not in ("train", *parts[:1]):
+            note(f"{printable(left)}/ is left out, beside the parts for training and for testing")
+    return folder / "train", folder / parts[0] if parts else None
 
 
 def _only_known(folder: Path, classes: Sequence[str]) -> list[str]:

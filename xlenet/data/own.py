@@ -27,7 +27,7 @@ def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) 
         DataNotFoundError: there is nothing.
         DataError: it is no data set, or a damaged one.
     """
-    place = Path(os.path.expanduser(path))
+    place = Path(os.path.abspath(os.path.expanduser(path)))  # "." has a name then, and a link keeps its own
     try:
         if os.path.isdir(place) and os.fspath(path):
             return _from_folder(place, image_size, note)
@@ -49,7 +49,7 @@ def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) 
 
 
 def _name_of(path: Path) -> str:
-    name = printable(path.resolve().name) or "data"
+    name = printable(path.name) or "data"
     return f"{name}/" if name in _KNOWN else name
 
 

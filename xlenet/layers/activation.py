@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,9 @@ class ReLU(Layer):
     def _backward(self, dy: Array, cache: relu.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return relu.backward(dy, cache, work=work) if need_dx else None
 
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape)
+
 
 class Tanh(Layer):
     """Squeeze every number in between -1 and 1; any shape. See `xlenet.functional.tanh`.
@@ -42,6 +46,9 @@ class Tanh(Layer):
 
     def _backward(self, dy: Array, cache: tanh.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return tanh.backward(dy, cache, work=work) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape)
 
 
 class Sigmoid(Layer):
@@ -59,6 +66,9 @@ class Sigmoid(Layer):
     def _backward(self, dy: Array, cache: sigmoid.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return sigmoid.backward(dy, cache, work=work) if need_dx else None
 
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape)
+
 
 class _AlongAxis(Layer):
     """An operation along one axis."""
@@ -75,6 +85,9 @@ class _AlongAxis(Layer):
 
     def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
         return self._operation.backward(dy, cache, work=work) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 5 * math.prod(y_shape)  # the largest, minus it, exponential, sum, and division (or minus a logarithm)
 
     def _describe(self) -> str:
         return f"axis={self.axis}"

@@ -30,6 +30,7 @@ from ..backend import (
 from ..checks import check_kind, check_shape, on_device, read_real, switch
 from ..errors import NotFiniteError, shown
 from ..workspace import Workspace
+from .summary import Summary, summarise
 
 
 class Layer:
@@ -279,6 +280,46 @@ class Layer:
     def size(self) -> int:
         """How many numbers training can change, frozen ones included."""
         return sum(array.size for _, array in self.named_parameters())
+
+    # ==== what it is made of ====
+
+    def summary(self, shape: tuple[int, ...] | None = None) -> Summary:
+        """Return a table of the layers: result, parameters, operations and bytes of each, for one sample.
+
+        Counted by the rules of evaluation, for a batch of one of zeros that goes through; nothing is changed. A
+        multiply-add counts as 2 operations, a bias as none (the sum begins with it), and whatever else is done to a
+        number as 1, a function such as the exponential as well.
+
+        Args:
+            shape: of one sample, without the batch, such as (C, H, W); None where the network takes no other, as
+                LeNet5 does, or one that begins with a Linear.
+
+        Returns:
+            What `print` shows as a table, and a program reads by its `rows`.
+
+        Raises:
+            TypeError: `shape` is no tuple of whole numbers.
+            ValueError: none was given and it is needed, or the network does not take such samples.
+
+        Example:
+            >>> from xlenet import LeNet5
+            >>> table = LeNet5(rng=0).summary()
+            >>> table.parameters, [(row.name, row.flops) for row in table.rows][:2]
+            (61750, [('conv1', 235200), ('pool1', 3528)])
+        """
+        return summarise(self, shape)
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int | None:
+        """Return how many operations one sample takes, of shapes without the batch; None: nobody knows."""
+        return None
+
+    def _input_shape(self) -> tuple[int, ...] | None:
+        """Return the only shape of a sample that the layer takes, without the batch; None: it takes several."""
+        return None
+
+    def _inner(self) -> Mapping[str, Layer]:
+        """Return the layers that it is made of, each working on the result of the one before it; none for most."""
+        return {}
 
     # ==== saving, loading, moving ====
 

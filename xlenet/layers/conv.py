@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import init
@@ -92,6 +93,9 @@ class Conv2D(Layer):
         )
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(y_shape) * self.in_channels // self.groups * math.prod(self.kernel)
 
     def _describe(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, {self.kernel}"

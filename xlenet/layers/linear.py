@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import init
@@ -57,6 +58,12 @@ class Linear(Layer):
         )
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(y_shape) * self.in_features
+
+    def _input_shape(self) -> tuple[int, ...]:
+        return (self.in_features,)
 
     def _describe(self) -> str:
         return f"{self.in_features}, {self.out_features}" + ("" if "bias" in self.params else ", bias=False")

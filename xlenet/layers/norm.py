@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from .. import init
@@ -96,6 +97,9 @@ class BatchNorm(Layer):
         dx, dweight, dbias = backward(dy, cache.of_forward, need_dx=need_dx, out=out, work=work)
         self._set_gradients(weight=dweight, bias=dbias)
         return dx
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(y_shape)  # scale and shift: the statistics are constants
 
     def _describe(self) -> str:
         return f"{self.channels}, decay={self.decay}, eps={self.eps}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array
@@ -44,6 +45,9 @@ class MaxPool2D(Layer):
 
     def _backward(self, dy: Array, cache: maxpool2d.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return maxpool2d.backward(dy, cache, work=work) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape) * (math.prod(self.kernel) - 1)  # comparisons
 
     def _describe(self) -> str:
         ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
@@ -94,6 +98,9 @@ class AvgPool2D(Layer):
     def _backward(self, dy: Array, cache: avgpool2d.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return avgpool2d.backward(dy, cache, work=work) if need_dx else None
 
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape) * math.prod(self.kernel)  # additions, and a division
+
     def _describe(self) -> str:
         ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
         counted = "" if self.count_include_pad else ", count_include_pad=False"
@@ -118,3 +125,6 @@ class GlobalAvgPool2D(Layer):
 
     def _backward(self, dy: Array, cache: avgpool2d.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         return avgpool2d.backward(dy, cache, work=work) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(x_shape)  # additions, and a division

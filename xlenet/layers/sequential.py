@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 from ..backend import Array
@@ -66,6 +66,12 @@ class Sequential(Layer):
         """Go over the layers that hold arrays, with their full names, in the order of the forward pass."""
         for name, layer in self._layers.items():
             yield from layer.leaves(f"{prefix}.{name}" if prefix else name)
+
+    def _inner(self) -> Mapping[str, Layer]:
+        return self._layers
+
+    def _input_shape(self) -> tuple[int, ...] | None:
+        return next(iter(self._layers.values()))._input_shape()
 
     def _set_mode(self, training: bool) -> Self:
         for layer in self._layers.values():

@@ -36,6 +36,9 @@ class Flatten(Layer):
         xp = check_gradient("Flatten", dy, cache.y.shape, cache.y)
         return xp.reshape(dy, cache.x_shape) if need_dx else None
 
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 0
+
 
 class Reshape(Layer):
     """`(N, ...) -> (N, *shape)`: the numbers of each image in the same order, row by row, in another shape.
@@ -74,6 +77,9 @@ class Reshape(Layer):
     def _backward(self, dy: Array, cache: _Cache, need_dx: bool, work: Workspace | None) -> Array | None:
         xp = check_gradient("Reshape", dy, cache.y.shape, cache.y)
         return xp.reshape(dy, cache.x_shape) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 0
 
     def _describe(self) -> str:
         return f"{self.shape}"
@@ -116,6 +122,9 @@ class Permute(Layer):
         xp = check_gradient("Permute", dy, cache.shape, cache)
         back = tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__))
         return xp.permute_dims(dy, back) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return 0
 
     def _describe(self) -> str:
         return f"{self.axes}"

@@ -13,13 +13,14 @@ import numpy as np
 from ..backend import Array
 from ..checks import check_kind, check_path, check_texts
 from ..data.host import on_host
-from .figures import FAINT, INK, Axes, Figure, new_figure, save_figure
+from .figures import FAINT, INK, Axes, Figure, fitted, new_figure, save_figure
 
 _RIGHT = "#DCE9F2"  # the diagonal: pale, because the mistakes are what the picture is for
 _NEVER = "#F7F7F7"  # a mistake that was never made
 _COLOURS = "Oranges"  # from light to dark in one hue: reads without colour vision, too
 _MOST_CLASSES_WITH_FIGURES = 50  # beyond this, numbers that fit a cell could not be read
 _POINTS_PER_INCH = 72.0
+_LONGEST_NAME = 3.0  # inches
 _TOP, _RIGHT_MARGIN, _AXIS_NAME = 0.9, 1.75, 0.5  # inches
 
 
@@ -50,6 +51,7 @@ def plot_confusion(
     check_path("plot_confusion", path)
     check_kind("plot_confusion", "title", title, str, "a text")
     counts = _checked(matrix, class_names)
+    class_names = [fitted(name, _LONGEST_NAME, 9.0) for name in class_names]
     page = _lay_out(class_names)
     figure = new_figure(page.width, page.height)
     axes = _axes(figure, page, page.left, page.side)
@@ -59,8 +61,9 @@ def plot_confusion(
         _write_counts(axes, counts, page.cell)
         _write_recalls(axes, counts, page.points)
     _draw_scale(figure, picture, _axes(figure, page, page.width - 0.78, 0.16))
-    place, heading = (0.2 / page.width, 1 - 0.16 / page.height), f"{title}\n{_summary(counts)}"
-    figure.text(*place, heading, va="top", fontsize=11, color=INK, linespacing=1.35)
+    place = (0.2 / page.width, 1 - 0.16 / page.height)
+    heading = f"{fitted(title, page.width - 0.4, 11.0)}\n{_summary(counts)}"
+    figure.text(*place, heading, va="top", fontsize=11, color=INK, linespacing=1.35, parse_math=False)
     return save_figure(figure, path)
 
 
@@ -153,8 +156,9 @@ def _write_names(axes: Axes, class_names: Sequence[str], page: _Page) -> None:
     """Write the names along both axes; only every k-th where rows are closer than letters are high."""
     shown = range(0, len(class_names), math.ceil(1.35 * page.points / (page.cell * _POINTS_PER_INCH)))
     labels = [class_names[i] for i in shown]
-    axes.set_yticks(shown, labels=labels, fontsize=page.points, color=INK)
-    axes.set_xticks(shown, labels=labels, fontsize=page.points, color=INK, rotation=90 if page.upright else 0)
+    axes.set_yticks(shown, labels=labels, fontsize=page.points, color=INK, parse_math=False)
+    turned = 90 if page.upright else 0
+    axes.set_xticks(shown, labels=labels, fontsize=page.points, color=INK, parse_math=False, rotation=turned)
     axes.tick_params(length=0)
     axes.set_xlabel("Predicted", fontsize=10, color=INK)
     axes.set_ylabel("True", fontsize=10, color=INK)

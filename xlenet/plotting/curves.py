@@ -6,12 +6,12 @@ import itertools
 import math
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..checks import check_kind, check_path
-from .figures import BLUE, FAINT, GREEN, INK, VERMILLION, Axes, new_figure, save_figure, style_axes
+from .figures import BLUE, FAINT, GREEN, INK, VERMILLION, Axes, fitted, new_figure, save_figure, style_axes
 
 _COLOURS = {"train": VERMILLION, "validation": GREEN, "test": BLUE}
 # Dashes tell the curves apart where colour does not.
@@ -22,6 +22,7 @@ _ALWAYS = ("train", "test")
 _ERROR_TICKS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _LINEAR_BELOW = 1e-4  # errors smaller than this have no logarithmic room of their own, so that 100 % has a place
 _NARROWEST = 4.0  # the least ratio of the two ends of an accuracy axis: enough for three ticks
+_TITLE = 4.5  # inches
 _LABEL_HEIGHT = 0.065  # of a panel: labels nearer than this are pushed apart
 
 History = Sequence[Mapping[str, Any]]
@@ -52,9 +53,10 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     """
     check_path("plot_curves", path)
     check_kind("plot_curves", "title", title, str, "a text")
-    series = _series(history)
+    series = read_series("plot_curves", history)
     figure = new_figure(10.0, 4.4)
-    figure.suptitle(_heading(title, series), x=0.065, y=0.955, ha="left", fontsize=13, color=INK)
+    heading = _heading(fitted(title, _TITLE, 13), series)
+    figure.suptitle(heading, x=0.065, y=0.955, ha="left", fontsize=13, color=INK, parse_math=False)
     left, right = figure.subplots(1, 2)
     wide = len(_parts(series)) > len(_ALWAYS)  # the third label is longer
     figure.subplots_adjust(
@@ -72,13 +74,13 @@ def _heading(title: str, series: dict[str, list[float]]) -> str:
     return f"{title}: {100 * accuracy:.2f} % test accuracy after epoch {epoch:g}"
 
 
-def _series(history: History) -> dict[str, list[float]]:
+def read_series(operation: str, history: History) -> dict[str, list[float]]:
     """Turn the epochs' mappings into one list per key; what is not finite becomes NaN."""
     if not history:
-        raise ValueError("plot_curves: got no epoch; expected at least one; draw after the first epoch has ended")
+        raise ValueError(f"{operation}: got no epoch; expected at least one; draw after the first epoch has ended")
     if not isinstance(history, Sequence) or not all(isinstance(row, Mapping) for row in history):
         raise TypeError(
-            f"plot_curves: got history {history!r}; expected one mapping for each epoch; pass the objects of "
+            f"{operation}: got history {history!r}; expected one mapping for each epoch; pass the objects of "
             "metrics.jsonl"
         )
     parts = [part for part in _COLOURS if part in _ALWAYS or any(f"{part}_loss" in row for row in history)]
@@ -86,13 +88,13 @@ def _series(history: History) -> dict[str, list[float]]:
     absent = sorted({key for row in history for key in keys if key not in row})
     if absent:
         raise ValueError(
-            f"plot_curves: got an epoch without {', '.join(absent)}; expected {', '.join(keys)}; "
+            f"{operation}: got an epoch without {', '.join(absent)}; expected {', '.join(keys)}; "
             "pass the objects of metrics.jsonl"
         )
     for key, value in ((key, row[key]) for row in history for key in keys):
         if not isinstance(value, numbers.Real):
             raise TypeError(
-                f"plot_curves: got {key} {value!r} in an epoch; expected a number; pass the objects of metrics.jsonl"
+                f"{operation}: got {key} {value!r} in an epoch; expected a number; pass the objects of metrics.jsonl"
             )
     columns = {key: [float(row[key]) for row in history] for key in keys}
     # Neither NaN, which compares as False, nor what is so large that Matplotlib's own arithmetic overflows.
@@ -104,8 +106,15 @@ def _parts(series: dict[str, list[float]]) -> list[str]:
 
 
 def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
-    _prepare(axes, series["epoch"], "Loss (cross-entropy, nats)")
-    values = [v for part in _parts(series) for v in series[f"{part}_loss"] if not math.isnan(v)] or [1.0]
+    losses = {part: series[f"{part}_loss"] for part in _parts(series)}
+    prepare_losses(axes, series["epoch"], losses.values())
+    _draw(axes, series["epoch"], losses, {part: f"{values[-1]:.3g}" for part, values in losses.items()})
+
+
+def prepare_losses(axes: Axes, epochs: Sequence[float], curves: Iterable[Sequence[float]]) -> None:
+    """Give the panel of the losses its axes, for curves that are to be drawn in it."""
+    _prepare(axes, epochs, "Loss (cross-entropy, nats)")
+    values = [v for curve in curves for v in curve if not math.isnan(v)] or [1.0]
     low, high = min(values), max(values)
     if low > 0 and high / 3 > low:
         axes.set_yscale("log")
@@ -113,8 +122,6 @@ def _draw_losses(axes: Axes, series: dict[str, list[float]]) -> None:
         _label_round_losses(axes, low, high)
     else:
         axes.set_ylim(min(0.0, 1.08 * low), 1.08 * high if high > 0 else 1.0)
-    last = {part: series[f"{part}_loss"] for part in _parts(series)}
-    _draw(axes, series["epoch"], last, {part: f"{values[-1]:.3g}" for part, values in last.items()})
 
 
 def _label_round_losses(axes: Axes, low: float, high: float) -> None:
@@ -129,17 +136,22 @@ def _label_round_losses(axes: Axes, low: float, high: float) -> None:
 
 
 def _draw_accuracies(axes: Axes, series: dict[str, list[float]]) -> None:
-    _prepare(axes, series["epoch"], "Accuracy (%)")
     errors = {part: [1.0 - v for v in series[f"{part}_accuracy"]] for part in _parts(series)}
-    values = [v for part in errors.values() for v in part if not math.isnan(v)] or [1.0]
+    prepare_accuracies(axes, series["epoch"], errors.values())
+    ends = {part: f"{100 * series[f'{part}_accuracy'][-1]:.2f} %" for part in _parts(series)}
+    _draw(axes, series["epoch"], errors, ends)
+
+
+def prepare_accuracies(axes: Axes, epochs: Sequence[float], errors: Iterable[Sequence[float]]) -> None:
+    """Give the panel of the accuracies its axes, for curves of errors (1 - accuracy) that are to be drawn in it."""
+    _prepare(axes, epochs, "Accuracy (%)")
+    values = [v for curve in errors for v in curve if not math.isnan(v)] or [1.0]
     low, high = min(values) / 1.3, min(max(values) * 1.3, 1.0)
     high = max(high, _NARROWEST * low, 10 * _LINEAR_BELOW)
     low = min(low, high / _NARROWEST)
     axes.set_yscale("symlog", linthresh=_LINEAR_BELOW, linscale=0.4)
     axes.set_ylim(high, low if low > _LINEAR_BELOW else 0.0)
     _label_round_accuracies(axes, low, high)
-    ends = {part: f"{100 * series[f'{part}_accuracy'][-1]:.2f} %" for part in _parts(series)}
-    _draw(axes, series["epoch"], errors, ends)
 
 
 def _label_round_accuracies(axes: Axes, low: float, high: float) -> None:

@@ -73,3 +73,100 @@ def style_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=9)
+
+
+# ==== pictures made of small pictures ====
+
+SIGNED = "RdBu_r"  # blue below zero, white at zero, red above: told apart with every kind of colour vision
+_POINTS_PER_INCH = 72.0
+_PLAIN = {"va": "center", "color": INK, "parse_math": False}  # a $ in a name is a $
+_LETTER = 0.6  # the width of a letter, in heights, on average and generously
+
+
+class Board:
+    """A page on which small pictures and words are put by hand, in inches from its upper left corner.
+
+    All of them are in the same axes: hundreds of axes would take seconds to draw.
+
+    Args:
+        width: inches.
+        height: inches.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self.figure, self.width, self.height = new_figure(width, height), width, height
+        self._axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        self._axes.set_axis_off()
+
+    def picture(
+        self, pixels: Any, left: float, top: float, width: float, height: float, *, limit: float | None = None
+    ) -> None:
+        """Put an image there: (H, W, 3) as it is, (H, W) from black 0 to white 1, or, with a `limit`, signed numbers
+        from -limit to limit in colour.
+        """
+        low, high, colours = (0.0, 1.0, "gray") if limit is None else (-limit, limit, SIGNED)
+        extent = (left, left + width, top + height, top)
+        self._axes.imshow(
+            pixels, extent=extent, vmin=low, vmax=high, cmap=colours, interpolation="nearest", aspect="auto"
+        )
+
+    def frame(self, left: float, top: float, width: float, height: float) -> None:
+        """Draw a thin line around something that may be as white as the page."""
+        across, down = (left, left + width, left + width, left, left), (top, top, top + height, top + height, top)
+        self._axes.plot(across, down, color=FAINT, linewidth=0.5)
+
+    def bar(self, left: float, middle: float, width: float, height: float, colour: str) -> None:
+        """Put a horizontal bar there."""
+        self._axes.barh([middle], [width], height, left=left, color=colour, linewidth=0)
+
+    def text(self, words: str, left: float, middle: float, points: float = 9.0, **options: Any) -> None:
+        """Write `words` at `left`, with their middle at a height; `options` are Matplotlib's."""
+        self._axes.text(left, middle, words, **(_PLAIN | {"fontsize": points} | options))
+
+    def scale(self, limit: float, left: float, top: float, height: float, name: str) -> None:
+        """Draw what the colours of signed numbers mean: from -limit, at the bottom, to limit."""
+        self.picture([[1 - k / 50] for k in range(101)], left, top, 0.14, height, limit=1.0)
+        self.frame(left, top, 0.14, height)
+        for share, value in ((0.0, limit), (0.5, 0.0), (1.0, -limit)):
+            self.text(f"{value:.2g}", left + 0.2, top + share * height, 8)
+        self.text(name, left + 0.07, top - 0.16, 8, ha="center")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to `path` as `save_figure` does."""
+        self._axes.set_xlim(0.0, self.width)
+        self._axes.set_ylim(self.height, 0.0)
+        return save_figure(self.figure, path)
+
+
+def fitted(words: str, inches: float, points: float) -> str:
+    """Return `words` in one line, cut in the middle so that they are not wider than `inches`.
+
+    Example:
+        >>> fitted("Ankle boot", 2.0, 9.0), fitted("a class with a long name", 1.0, 9.0)
+        ('Ankle boot', 'a clas…g name')
+    """
+    line = "".join(c if c.isprintable() else " " for c in words)
+    most = max(3, int(inches / inches_of("a", points) + 1e-6))  # a width that was made to measure is enough
+    if len(line) <= most:
+        return line
+    return f"{line[: most // 2].rstrip()}…{line[len(line) - (most - 1) // 2 :].lstrip()}"
+
+
+def inches_of(words: str, points: float) -> float:
+    """Return how wide `words` are at most, as far as one can tell without drawing them."""
+    return len(words) * _LETTER * points / _POINTS_PER_INCH
+
+
+def percent(share: float) -> str:
+    """Return a share in %, with more digits near the ends.
+
+    Example:
+        >>> percent(0.5), percent(0.9999), percent(0.00001)
+        ('50.0 %', '99.99 %', '< 0.01 %')
+    """
+    value = 100.0 * float(share)
+    if 0.0 < value < 0.01:
+        return "< 0.01 %"
+    if 99.99 < value < 100.0:
+        return "> 99.99 %"
+    return f"{value:.1f} %" if 1.0 <= value < 99.0 or value in (0.0, 100.0) else f"{value:.2f} %"
