@@ -162,6 +162,7 @@ def test_who_wants_digits_as_mnist_has_them(change: dict[str, Any], digits_wante
         ({"channels": 10**6}, "1000000 channels"),
         ({"channels": -1}, "-1 channels"),
         ({"channels": None}, "None channels"),
+        ({"channels": True}, "True channels"),
         ({"channels": 1000}, "1000 channels and 3 classes"),
         ({"image_size": 5}, "image_size 5"),
         ({"image_size": True}, "image_size True"),
