@@ -160,7 +160,7 @@ def test_a_note_that_is_damaged_is_no_reason_to_refuse_the_picture(tmp_path: Pat
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(of(COLOURS), "PNG", exif=exif.tobytes()[:15])
-    with pytest.raises(Exception, match="."), Image.open(io.BytesIO(data)) as image:
+    with pytest.raises(Exception, match=r"."), Image.open(io.BytesIO(data)) as image:
         ImageOps.exif_transpose(image)
     (tmp_path / "a.png").write_bytes(data)
     for read in (read_picture, reader.read_on_white):
