@@ -21,7 +21,7 @@ from .data.registry import SOURCES
 from .errors import printable
 from .experiment import UsageError
 from .metrics import confusion_matrix
-from .options import add_backend, number, path, whole
+from .options import add_backend, add_data_dir, add_model, number, path, whole
 from .plotting import plot_confusion
 from .trained import Trained, load_trained, trained_file
 from .training import evaluate
@@ -41,20 +41,9 @@ def evaluation_options() -> argparse.ArgumentParser:
         "data missing or corrupt, 5 cannot write, 7 accuracy below --expect",
     )
     add = parser.add_argument
-    add(
-        "--model",
-        type=path,
-        required=True,
-        metavar="FILE",
-        help="a model, .safetensors or .onnx; or the folder of a run",
-    )
+    add_model(parser)
     add("--data", type=path, metavar="DATA", help="as for python -m xlenet.train (default: what it was trained on)")
-    add(
-        "--data-dir",
-        type=path,
-        metavar="DIR",
-        help="folder of the data (default: XLENET_DATA_DIR, else the cache folder)",
-    )
+    add_data_dir(parser)
     add(
         "--batch-size",
         type=whole(1),
@@ -123,8 +112,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             say(line)
     if options.confusion:
         title = f"{trained.title.partition(' (')[0]} on {printable(dataset.name)}"
-        # A dollar would begin a formula.
-        plot_confusion(result.confusion, [name.replace("$", r"\$") for name in names], options.confusion, title)
+        plot_confusion(result.confusion, names, options.confusion, title)
     if options.expect is not None and result.accuracy < options.expect:
         complain(f"error: got an accuracy of {result.accuracy:.4f}; expected at least {options.expect:g}")
         return BELOW_EXPECTED

@@ -13,7 +13,7 @@ from ..backend import Array
 from .classes import check_names, in_order, printable
 from .dataset import Dataset
 from .parts import MOST_BYTES, Note, UnfitError
-from .picture import read_picture, size_of_picture
+from .picture import read_on_white, size_of_picture
 from .resize import nearer_size, require_pillow, squared
 from .split import hold_out_fifth, mixed_order
 
@@ -176,7 +176,7 @@ def _decode(found: _Found, sizes: Sequence[tuple[int, int] | None], side: int) -
     images, labels = [], []
     for path, label, size in zip(found.paths, found.labels, sizes, strict=True):
         if size is not None:
-            images.append(squared(read_picture(path, side), side))
+            images.append(squared(read_on_white(path, side), side))
             labels.append(label)
     return images, np.array(labels, np.int64)
 
