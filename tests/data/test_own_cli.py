@@ -51,7 +51,7 @@ FORMATS: dict[str, Any] = {
     "npz": (npz, "bars.npz", (1, 28, 28), ["low", "mid", "top"]),
     "colour": (lambda folder: npz(folder, 32, 3), "bars.npz", (3, 32, 32), ["low", "mid", "top"]),
     "folder": (pictures, "bars", (1, 28, 28), ["a", "b", "c"]),
-    "IDX": (idx, "mnist", (1, 28, 28), ["0", "1", "2"]),
+    "IDX": (idx, "MNIST/", (1, 28, 28), ["0", "1", "2"]),
 }
 
 
