@@ -138,7 +138,7 @@ def _test_files() -> list[str]:
         "test_models.py",
         "test_optim.py",
     ]
-    folders = ["layers", "functional", "onnx", "gradients", "testing", "bad_input"]
+    folders = ["layers", "functional", "onnx", "interop", "gradients", "testing", "bad_input"]
     others = sorted(path.name for path in (_ROOT / "tests").glob("test_*.py") if path.name not in first)
     return [f"tests/{name}" for name in (*first, *others, *folders)]
 

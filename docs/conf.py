@@ -28,8 +28,6 @@ html_theme_options = {"top_of_page_buttons": []}  # where the repository will be
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
-suppress_warnings = ["toc.not_readable"]  # index.md has places for pages that a checkout may lack
-
 # Docstrings put code between single backticks; a name that is documented somewhere becomes a link to it.
 default_role = "py:obj"
 add_module_names = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def test_the_gpu_is_spoken_of_only_where_a_record_exists() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_the_tests_and_commands_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m (xlenet[\w.]*\w)", text))
+    assert {name for name in modules if importlib.util.find_spec(name) is None} == set()
     files = set(re.findall(r"\btests/[\w/.]+", text)) | set(re.findall(r"\bbench/[\w/]+\.py", text))
     files |= {f"{name.replace('.', '/')}" for name in re.findall(r"python -m (tests\.\w+)", text)}
     there = {name for name in files for end in ("", ".py") if (ROOT / f"{name.rstrip('.')}{end}").exists()}

@@ -73,7 +73,9 @@ def _train(options: argparse.Namespace) -> int:
             console.say(_where(snapshot, len(experiment.train), options.batch_size))
         if hint := unused_gpu(options.backend):
             console.say(hint)
-        about = config["model"] | {"normalization": experiment.train.normalization._asdict(), "data": dataset.name}
+        # The same images under another name go on as what they were called at first: the same bytes.
+        named = dataset.name if snapshot is None else str(snapshot.config.get("data", dataset.name))
+        about = config["model"] | {"normalization": experiment.train.normalization._asdict(), "data": named}
         with contextlib.closing(console), _showing_the_way(run):
             interrupted = _learn(options, experiment, run, console, config, about, snapshot)
         run.save_model(experiment.model, about)

@@ -196,9 +196,8 @@ def _digit(ink: Array) -> Array:
     squares = np.pad(ink, room).reshape(-(-ink.shape[0] // k), k, -(-ink.shape[1] // k), k)
     most = squares.max(axis=(1, 3))
     labels, count = blobs(most >= _EDGE)
-    mass, peak = np.zeros(count), np.zeros(count)
-    seen = labels >= 0
-    np.add.at(mass, labels[seen], squares.sum(axis=(1, 3))[seen])
+    seen, peak = labels >= 0, np.zeros(count)
+    mass = np.bincount(labels[seen], squares.sum(axis=(1, 3))[seen], minlength=count)
     np.maximum.at(peak, labels[seen], most[seen])
     keep = (peak >= _CORE) & (mass >= _SPECK * mass.max())
     stays = np.where(seen, keep[labels], _beside(seen & keep[labels]))
