@@ -16,6 +16,7 @@ from .console import complain
 from .errors import MissingExtraError, OutputError, XlenetError
 from .experiment import UsageError
 
+BELOW_EXPECTED = 7
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell shows of a program that SIGPIPE has ended
 

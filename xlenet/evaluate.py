@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, use_backend
-from .commands import chosen_backend, run_command, say
+from .commands import BELOW_EXPECTED, chosen_backend, run_command, say
 from .console import DownloadBar, complain
 from .data import Dataset, Images, load
-from .data.registry import SOURCES
+from .data.registry import NAMES
 from .errors import printable
 from .experiment import UsageError
 from .metrics import confusion_matrix
@@ -26,10 +26,8 @@ from .plotting import plot_confusion
 from .trained import Trained, load_trained, trained_file
 from .training import evaluate
 
-BELOW_EXPECTED = 7
 _MOST_MISTAKES = 10  # kinds of them that are named
 _MOST_CLASSES = 20  # whose recall is printed; --json has them all
-_KNOWN = (*SOURCES, "generated")  # a file decides by name alone what is read: no path out of it is opened
 
 
 def evaluation_options() -> argparse.ArgumentParser:
@@ -140,11 +138,11 @@ def measure(trained: Trained, dataset: Dataset, batch_size: int = 500) -> Result
 
 
 def _trained_on(trained: Trained) -> str:
-    if trained.data in _KNOWN:
+    if trained.data in NAMES:  # a file decides by name alone what is read: no path out of it is opened
         return str(trained.data)
     said = f"trained on {trained.data!r}" if trained.data else "that does not say on what it was trained"
     raise UsageError(
-        f"evaluate: got a model {printable(said)}, and no --data; expected one of {', '.join(_KNOWN)}, or a path to "
+        f"evaluate: got a model {printable(said)}, and no --data; expected one of {', '.join(NAMES)}, or a path to "
         "images; give --data"
     )
 

@@ -17,7 +17,7 @@ from .checkpoint import save_arrays
 from .commands import run_command, say
 from .console import complain
 from .data import Dataset, Images, Normalization, hold_out, load
-from .data.registry import SOURCES
+from .data.registry import NAMES
 from .errors import DataError, DataNotFoundError, OutputError, XlenetError, shown
 from .experiment import UsageError
 from .gallery import CURVES, FILTERS, OF_IMAGES, draw_curves, draw_filters, draw_images
@@ -204,7 +204,7 @@ def _dataset(record: Record, options: argparse.Namespace) -> tuple[Dataset | Non
 
 def _known(name: Any) -> str:
     """Return the name of a data set that is known by one: a file does not say which paths of this machine are read."""
-    if name not in (*SOURCES, "generated"):
+    if name not in NAMES:
         raise DataNotFoundError(f"it was {shown(name)}, data of somebody's own")
     return str(name)
 

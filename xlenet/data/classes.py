@@ -11,23 +11,21 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..errors import shown
+from ..errors import printable, shown
 from .parts import UnfitError
 
 _MOST_CLASSES = 10_000  # more are no classes, but numbers to be predicted
 _LONGEST = 60  # letters of a name
 
 
-def printable(name: str) -> str:
+def readable(name: str) -> str:
     r"""Return `name` without anything that a terminal or a picture could not show, and not too long.
 
     Example:
-        >>> printable("a\x1b[2Jb"), printable("caf\udce9")
+        >>> readable("a\x1b[2Jb"), readable("caf\udce9")
         ('a\\x1b[2Jb', 'caf\\udce9')
     """
-    letters = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
-    text = "".join(letters)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return printable(name, _LONGEST)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -44,13 +42,13 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return `names` as `printable` does; where that makes two the same, their numbers tell them apart.
+    """Return `names` as `readable` does; where that makes two the same, their numbers tell them apart.
 
     Example:
         >>> class_names(["cat", "dog"]), [name[-14:] for name in class_names(["x" * 70 + "1", "x" * 70 + "2"])]
         (('cat', 'dog'), ['xxxxxxx... (0)', 'xxxxxxx... (1)'])
     """
-    short = [printable(name) for name in names]
+    short = [readable(name) for name in names]
     often = Counter(map(_alike, short))
     return tuple(
         name if often[_alike(name)] == 1 else f"{name.removesuffix('...')[: _LONGEST - 11]}... ({label})"

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import Array
 from ..errors import DataError
-from .classes import check_names, class_names, in_order, printable
+from .classes import check_names, class_names, in_order, readable
 from .dataset import Dataset
 from .parts import Note, UnfitError, check_size
 from .picture import read_on_white, size_of_picture
@@ -143,10 +143,10 @@ def _two_parts(folder: Path, note: Note) -> tuple[Path, Path | None]:
     if not parts and not {name.casefold() for name in inside} <= {*_TRAIN_NAMES, *_TEST_NAMES}:
         return folder, None
     if parts and parts[0].casefold() not in _TEST_NAMES[:2]:
-        note(f"{printable(parts[0])}/ is the test part")
+        note(f"{readable(parts[0])}/ is the test part")
     for left in inside:
         if left not in (train, *parts[:1]):
-            note(f"{printable(left)}/ is left out, beside the parts for training and for testing")
+            note(f"{readable(left)}/ is left out, beside the parts for training and for testing")
     return folder / train, folder / parts[0] if parts else None
 
 
@@ -159,7 +159,7 @@ def _only_known(folder: Path, train_folder: Path, classes: Sequence[str]) -> lis
     found = subfolders(folder)
     if strangers := [name for name in found if name not in classes]:
         raise UnfitError(
-            f"with the class {printable(strangers[0])!r} in {folder.name}/ and not in {train_folder.name}/; expected "
+            f"with the class {readable(strangers[0])!r} in {folder.name}/ and not in {train_folder.name}/; expected "
             f"classes that there is something to learn of; remove it, or add images to {train_folder.name}/"
         )
     return found

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from ..backend import Array
 from ..errors import DataError, DataNotFoundError
-from .classes import check_names, number_classes, printable
+from .classes import check_names, number_classes, readable
 from .dataset import Dataset
 from .folder import read_folder, subfolders
 from .idx_folder import IdxFiles, files_beside, find_idx, is_idx, is_train_images, read_idx_files
 from .npz import read_npz
 from .parts import Note, Parts, UnfitError, check_size
 from .pixels import as_bytes, with_channels
+from .registry import NAMES
 from .resize import nearer_size, require_pillow, squares
 from .split import hold_out_fifth, told_of_fifth
 
-_KNOWN = ("mnist", "fashion-mnist", "generated")
-_TAKEN = (*_KNOWN, "fashionmnist")  # names, in whatever case, that nobody's own data may have
+_TAKEN = (*NAMES, "fashionmnist")  # names, in whatever case, that nobody's own data may have
 
 
 def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) -> Dataset:
@@ -45,13 +45,13 @@ def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) 
         ) from error
     raise DataNotFoundError(
         f"load: got {str(path)!r}, neither the name of a data set nor a file or folder that is there; expected "
-        f"{', '.join(_KNOWN)}, FILE.npz, or a folder; check the spelling"
+        f"{', '.join(NAMES)}, FILE.npz, or a folder; check the spelling"
     )
 
 
 def _name_of(name: str) -> str:
     """Return what data of one's own are called, after their file or folder: as no known data set is."""
-    name = printable(name) or "data"
+    name = readable(name) or "data"
     return f"{name}/" if name.casefold() in _TAKEN else name
 
 
@@ -93,7 +93,7 @@ def _from_folder(folder: Path, image_size: int | None, note: Note) -> Dataset:
 
 def _tell_what_is_left_out(names: list[str], beside: str, note: Note) -> None:
     if names:
-        some = ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
+        some = ", ".join(map(readable, names[:3])) + (", ..." if len(names) > 3 else "")
         note(f"{some} {'is' if len(names) == 1 else 'are'} left out, beside {beside}")
 
 

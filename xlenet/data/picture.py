@@ -150,7 +150,7 @@ def _reason(error: Exception) -> str:
         return _UNKNOWN
     if kind == "DecompressionBombError":
         return f"more than {MOST_PIXELS:,} pixels"
-    return printable(str(error))[:_MOST_LETTERS] or kind
+    return printable(str(error), _MOST_LETTERS) or kind
 
 
 def _upright(image: Any) -> Any:
