@@ -843,5 +843,11 @@ FAULTS = [
         ("batches of one are forgotten where all are", "alone = count % batch_size == 1 or batch_size == 1", "alone = count % batch_size == 1"),
         ("weights do not decay by themselves", "nesterov=True, weight_decay=WEIGHT_DECAY)", "nesterov=True)"),
         ("predictions are logits", "softmax.forward(logits)[0]", "logits"),
+        ("bytes are what says so of itself", "isinstance(data, Images) and data is not x", 'str(getattr(x, "dtype", "")) == "uint8"'),
+        ("nobody is told which part it is", '    if name == "x":\n        return None', "    if True:\n        return None"),
+    ),
+    *_of("data/given.py", "tests/test_any_arrays.py tests/bad_input",
+        ("integers of one-hot rows are reshaped", "one_hot = labels.ndim == 2 and", "one_hot = labels.ndim == 3 and"),
+        ("numbers too large for the model", "np.array([host.min(), host.max()]).astype(dtype)", "np.array([host.min(), host.max()])"),
     ),
 ]  # fmt: skip
