@@ -250,7 +250,8 @@ class Layer:
 
     @property
     def requires_grad(self) -> bool:
-        """False freezes the layer: its backward computes no gradients for its parameters, and `grads` is empty.
+        """Whether the layer learns; False freezes it, and its backward computes no gradients for its parameters. `grads`
+        is empty then.
 
         Can be changed, for a whole `Sequential` at once; make optimisers afterwards.
         """
