@@ -396,14 +396,25 @@ def test_packages_that_print_and_warn_do_not_spoil_the_json(
     assert diagnosed(capsys)["tf32"]["on"] is None
 
 
-def test_a_reader_who_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: Any, **__: Any) -> None:
-        raise BrokenPipeError
+@pytest.mark.parametrize(
+    ("error", "code", "words"), [(BrokenPipeError(), 141, ""), (OSError(28, "No space left"), 5, "No space left")]
+)
+def test_an_answer_that_cannot_be_written_ends_as_that_of_any_command(
+    error: OSError, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: Any, **options: Any) -> None:
+        if "file" not in options:
+            raise error
+        write(*_, **options)
 
-    monkeypatch.setattr(doctor, "print", gone, raising=False)
+    write = print
+    monkeypatch.setattr("builtins.print", gone)
     monkeypatch.setattr(sys, "stdout", sys.stdout)
-    assert call() == 0
+    assert call() == code
     sys.stdout.close()  # what it was exchanged for
+    said = capsys.readouterr().err
+    assert words in said
+    assert bool(said) == bool(words)
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

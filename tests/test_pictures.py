@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.libraries import skip_or_fail
 from xlenet import pictures
+from xlenet.data import picture as reader
 from xlenet.errors import DataError, DataNotFoundError, MissingExtraError
-from xlenet.pictures import decode, each_picture, pictures_in, read_picture
+from xlenet.pictures import each_picture, pictures_in, read_picture
 
 GREY = np.add.outer(np.arange(6) * 20, np.arange(9) * 10).astype(np.uint8)  # (6, 9), nowhere symmetric
 COLOURS = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
@@ -29,6 +30,10 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def decode(data: bytes) -> Any:
+    return reader.decode(io.BytesIO(data), "picture", "read_picture")
 
 
 def of(values: Any, mode: str | None = None) -> Image.Image:
@@ -45,6 +50,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], Any, int]] = {
     "one bit": (lambda: encoded(of(GREY > 90), "PNG"), 255 * (GREY > 90), 0),
     "palette": (lambda: encoded(of(COLOURS).quantize(200), "PNG"), COLOURS, 12),
     "16 bits": (lambda: encoded(of(GREY.astype(np.uint16) * 257), "PNG"), GREY, 0),
+    "16 bits, in between": (lambda: encoded(of(GREY.astype(np.uint16) * 257 + 100), "PNG"), GREY, 0),
     "16 bits, TIFF": (lambda: encoded(of(GREY.astype(np.uint16) * 257), "TIFF"), GREY, 0),
     "16 bits, high": (lambda: encoded(of(np.repeat(GREY, 400, 0).astype(np.uint16) * 257), "TIFF"),
                       np.repeat(GREY, 400, 0), 0),
@@ -89,7 +95,7 @@ TRANSPARENT: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("kind", TRANSPARENT)
 def test_what_is_transparent_is_told(kind: str) -> None:
-    picture = decode(TRANSPARENT[kind](), "picture")
+    picture = decode(TRANSPARENT[kind]())
     assert picture.shape == (6, 9, 4)
     assert picture[..., 3].min() < picture[..., 3].max()
 
@@ -102,14 +108,14 @@ def test_a_picture_is_turned_as_the_camera_was_held(orientation: int) -> None:
         lambda a: a, lambda a: a[:, ::-1], lambda a: a[::-1, ::-1], lambda a: a[::-1], lambda a: a.T,
         lambda a: np.rot90(a, -1), lambda a: a[::-1, ::-1].T, lambda a: np.rot90(a, 1),
     ]  # fmt: skip
-    np.testing.assert_array_equal(decode(encoded(of(GREY), "PNG", exif=exif), "a"), turns[orientation - 1](GREY))
+    np.testing.assert_array_equal(decode(encoded(of(GREY), "PNG", exif=exif)), turns[orientation - 1](GREY))
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
     frames = [of(GREY), of(255 - GREY)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_allclose(decode(data, "a")[..., 0].astype(int) if decode(data, "a").ndim == 3
-                               else decode(data, "a").astype(int), GREY, atol=2)  # fmt: skip
+    np.testing.assert_allclose(decode(data)[..., 0].astype(int) if decode(data).ndim == 3
+                               else decode(data).astype(int), GREY, atol=2)  # fmt: skip
 
 
 # ==== damaged, hostile ====
@@ -136,9 +142,9 @@ DAMAGED = {
     "of 10^8 pixels": (png(10_000, 10_000), r"10000 x 10000 pixels, of which 64,000,000 are the most"),
     "of no pixels": (png(0, 5), "."),
     "of damaged pixels": (png(100, 100, b"\0" * 50), "."),
-    "a floating NaN": (encoded(of(np.full((2, 2), np.nan, np.float32)), "TIFF"), "numbers from nan"),
-    "beyond white": (encoded(of(np.full((2, 2), 1e9, np.float32)), "TIFF"), r"numbers from 1e\+09"),
-    "negative": (encoded(of(np.full((2, 2), -5, np.int32)), "TIFF"), "numbers from -5"),
+    "a floating NaN": (encoded(of(np.full((2, 2), np.nan, np.float32)), "TIFF"), "NaN among them"),
+    "beyond white": (encoded(of(np.full((2, 2), 1e9, np.float32)), "TIFF"), r"pixels of float32 from 1e\+09"),
+    "negative": (encoded(of(np.full((2, 2), -5, np.int32)), "TIFF"), "pixels of int32 from -5 to -5, not 8 or 16 bits"),
 }
 
 
@@ -150,9 +156,50 @@ def test_a_damaged_picture_is_refused_in_words(case: str, tmp_path: Path) -> Non
         read_picture(tmp_path / "picture.png")
 
 
+def test_a_note_that_is_damaged_is_no_reason_to_refuse_the_picture(tmp_path: Path) -> None:
+    """Neither of a picture that is asked about, nor of one to learn from."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(of(COLOURS), "PNG", exif=exif.tobytes()[:12])
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        with pytest.raises(Exception, match=r"buffer of 4 bytes"):
+            ImageOps.exif_transpose(image)
+    (tmp_path / "a.png").write_bytes(data)
+    for read in (read_picture, reader.read_on_white):
+        np.testing.assert_array_equal(read(tmp_path / "a.png"), COLOURS)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *TRANSPARENT])
+def test_who_learns_sees_what_who_is_asked_sees(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(KINDS[kind][0]() if kind in KINDS else TRANSPARENT[kind]())
+    asked, learnt = read_picture(tmp_path / "picture"), reader.read_on_white(tmp_path / "picture")
+    assert reader.size_of_picture(tmp_path / "picture") == asked.shape[:2]
+    if asked.shape[2:] == (4,):
+        alpha = asked[..., 3:].astype(int)
+        asked = np.rint((asked[..., :3] * alpha + 255 * (255 - alpha)) / 255).astype(int)
+    if asked.ndim == 3 and learnt.ndim == 2:
+        assert (asked == asked[..., :1]).all()
+        asked = asked[..., 0]
+    np.testing.assert_allclose(learnt.astype(int), asked, atol=1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_a_picture_to_learn_from_is_not_unpacked_larger_than_it_is_wanted(mode: str, tmp_path: Path) -> None:
+    large = of(np.repeat(np.repeat(COLOURS, 100, 0), 100, 1)).convert(mode)  # 600 x 900
+    large.save(tmp_path / "a.tif")
+    found = reader.read_on_white(tmp_path / "a.tif", 10)
+    assert found.shape[:2] == (55, 82)  # a whole 11 times smaller, and not below 80
+    of(np.repeat(GREY, 1000, 0).astype(np.uint16) * 257).save(tmp_path / "deep.tif")
+    assert len(reader.read_on_white(tmp_path / "deep.tif", 10)) == 80
+    whole = reader.read_on_white(tmp_path / "a.tif")
+    assert whole.shape[:2] == (600, 900)
+    assert abs(found.mean() - whole.mean()) < 1
+
+
 def test_a_large_picture_that_is_sound_is_read_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow would warn from here on, and refuse twice as many
-    np.testing.assert_array_equal(decode(SOUND, "a"), GREY)
+    np.testing.assert_array_equal(decode(SOUND), GREY)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -169,7 +216,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r'pip install "xlenet\[images\]"'):
-        decode(SOUND, "a")
+        decode(SOUND)
 
 
 # ==== folders, standard input ====
@@ -213,7 +260,7 @@ def test_a_picture_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("data", [None, b"", b"too long"])
 def test_nothing_or_too_much_on_standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes | None) -> None:
-    monkeypatch.setattr(pictures, "MAX_BYTES", 7)
+    monkeypatch.setattr(pictures, "MOST_BYTES", 7)
     standard_input(monkeypatch, data)
     with pytest.raises(DataError, match=r"got (nothing|more than 7 bytes) on standard input; expected a picture"):
         read_picture("-")

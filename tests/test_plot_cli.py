@@ -322,6 +322,17 @@ def test_a_snapshot_that_says_odd_things(
     assert pictures(tmp_path) == ["curves.png"]
 
 
+def test_a_reader_who_has_gone_has_the_pictures_all_the_same(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", gone)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    assert call(run) == 141
+    sys.stdout.close()  # what it was exchanged for
+    assert pictures(run) == ALL
+
+
 def test_where_there_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     for path, words in (("nowhere", "not there"), ("file", "no folder"), (".", "config.json")):

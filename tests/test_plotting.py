@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from xlenet.errors import MissingExtraError, OutputError
 from xlenet.metrics import confusion_matrix
 from xlenet.plotting import (
     digits,
+    fonts,
     plot_comparison,
     plot_confusion,
     plot_curves,
@@ -23,7 +25,7 @@ from xlenet.plotting import (
     plot_filters,
     plot_mistakes,
 )
-from xlenet.plotting.figures import SIGNED
+from xlenet.plotting.figures import SIGNED, fitted, inches_of
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -72,8 +74,6 @@ class Drawn:
 
 @pytest.fixture
 def drawn(monkeypatch):
-    from matplotlib.text import Text
-
     seen, draw = Drawn(), Text.draw
 
     def record(text, renderer, *args, **kwargs):
@@ -565,3 +565,99 @@ def test_confusion_matrix_takes_small_integers_and_no_images():
 def test_confusion_matrix_refuses_what_is_no_class(labels, predictions):
     with pytest.raises(ValueError, match=r"^confusion_matrix: got .*; expected .*; "):
         confusion_matrix(np.array(labels), np.array(predictions), classes=3)
+
+
+# ==== letters that Matplotlib's own font has not ====
+
+ZOO = ("猫", "小型犬" * 20, "كلب", "🐈", "कुत्ता")
+
+
+def draw_all(folder, rng, names, title):
+    images, shares = rng.integers(0, 256, (2, 1, 3, 3), dtype=np.uint8), np.full((2, len(names)), 1 / len(names))
+    yield plot_mistakes(images, np.array([0, 1]), shares, names, folder / "mistakes.png", title)
+    yield plot_features(
+        images[0], results(classes=len(names)), shares[0], names, folder / "features.png", title, label=0
+    )
+    yield plot_confusion(np.eye(len(names), dtype=int), names, folder / "confusion.png", title)
+    yield plot_curves(falling(3), folder / "curves.png", title)
+    yield plot_comparison({title: falling(2), "b": falling(3)}, folder / "c.png", title, notes={title: title * 9})
+
+
+def test_letters_that_no_font_has_are_boxes_and_nothing_is_said(tmp_path, drawn, rng, caplog, monkeypatch):
+    """A warning would be an error here."""
+    monkeypatch.setattr(fonts, "FAMILIES", ("no such family",))
+    for written in draw_all(tmp_path, rng, ZOO, "猫"):
+        assert written.read_bytes().startswith(PNG)
+        drawn.assert_legible()
+    plot_digits(rng.integers(0, 256, (5, 9, 9), dtype=np.uint8), [name[:9] for name in ZOO], tmp_path / "digits.png")
+    assert not caplog.records
+
+
+@pytest.fixture
+def wide_font(tmp_path, monkeypatch):
+    """A font of one letter, a full black square as wide as high, that this machine has for the time of a test."""
+    from matplotlib.font_manager import fontManager
+
+    builder = pytest.importorskip("fontTools.fontBuilder").FontBuilder(1000, isTTF=True)
+    pen = pytest.importorskip("fontTools.pens.ttGlyphPen").TTGlyphPen(None)
+    for move, point in (
+        (pen.moveTo, (0, 0)),
+        (pen.lineTo, (0, 900)),
+        (pen.lineTo, (1000, 900)),
+        (pen.lineTo, (1000, 0)),
+    ):
+        move(point)
+    pen.closePath()
+    square = pen.glyph()
+    builder.setupGlyphOrder([".notdef", "cat"])
+    builder.setupCharacterMap({ord("猫"): "cat"})
+    builder.setupGlyf({".notdef": square, "cat": square})
+    builder.setupHorizontalMetrics({".notdef": (1000, 0), "cat": (1000, 0)})
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Squares of a test", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=900, usWinAscent=900, usWinDescent=100)
+    builder.setupPost()
+    builder.save(tmp_path / "squares.ttf")
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
+    fontManager.addfont(tmp_path / "squares.ttf")
+    monkeypatch.setattr(fonts, "FAMILIES", ("no such family", "Squares of a test"))
+    return "Squares of a test"
+
+
+def test_a_font_that_has_the_letters_draws_them(tmp_path, drawn, rng, wide_font, caplog):
+    families = set()
+    names, title = ("猫" * 3, "cat"), "猫 and cat"
+    for written in draw_all(tmp_path, rng, names, title):
+        drawn.assert_legible()
+        with_it = written.read_bytes()
+        found = [text for text in drawn.figure.findobj(Text) if "猫" in text.get_text()]
+        families |= {tuple(text.get_fontfamily()) for text in found}
+        assert found
+        fonts.FAMILIES, kept = (), fonts.FAMILIES
+        again = {path.name: path.read_bytes() for path in draw_all(tmp_path, rng, names, title)}
+        fonts.FAMILIES = kept
+        assert len(again[written.name]) != len(with_it), "boxes"
+    assert families == {("sans-serif", wide_font)}
+    assert not caplog.records
+
+
+def test_texts_of_usual_letters_are_left_alone(tmp_path, drawn, wide_font):
+    plot_confusion(np.eye(2, dtype=int), ("cat", "dog"), tmp_path / "confusion.png")
+    assert {tuple(text.get_fontfamily()) for text in drawn.figure.findobj(Text)} == {("sans-serif",)}
+
+
+def test_wide_letters_are_as_wide_as_they_are(rng):
+    assert 1.0 <= inches_of("猫", 72.0) <= 1.2
+    assert fitted("猫" * 10, inches_of("猫" * 10, 9.0), 9.0) == "猫" * 10
+    for words in ("猫" * 30, "a" * 30 + "猫" * 30, "a猫" * 15):
+        short = fitted(words, 2.0, 9.0)
+        assert 1.6 < inches_of(short, 9.0) <= 2.0
+        head, tail = short.split("…")
+        assert words.startswith(head)
+        assert words.endswith(tail)
+
+
+def test_a_dollar_above_a_digit_is_a_dollar(tmp_path, drawn):
+    plot_digits(np.zeros((2, 5, 5), np.uint8), ["$x$", r"$\frac{"], tmp_path / "digits.png")
+    assert drawn.words() == ["$x$", r"$\frac{"]
+    assert not any(text.get_parse_math() for text in drawn.figure.findobj(Text) if "$" in text.get_text())

@@ -49,7 +49,7 @@ ALLOWED = {
     # The doctor asks the NVIDIA driver, by its name in that file, where there is no CuPy to ask it.
     ("backend.report", "ctypes"),
     # Pillow's word for decoding the pixels of a picture whose size has been looked at.
-    ("pictures", "image.load"),
+    ("data.picture", "image.load"),
 }
 
 

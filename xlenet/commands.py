@@ -16,6 +16,7 @@ from .console import complain
 from .errors import MissingExtraError, OutputError, XlenetError
 from .experiment import UsageError
 
+BELOW_EXPECTED = 7
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell shows of a program that SIGPIPE has ended
 
@@ -106,6 +107,15 @@ def chosen_backend(name: str | None) -> Backend:
         UsageError: an empty name, most likely a shell variable that is not set.
         BackendError: it is not there, or unknown.
     """
+    check_backend_name(name)
+    return resolve_backend(name) if name else default_backend()
+
+
+def check_backend_name(name: str | None) -> None:
+    """Check what came with ``--backend`` as far as that goes without looking for it.
+
+    Raises:
+        UsageError: an empty name, most likely a shell variable that is not set.
+    """
     if name == "":
         raise UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
-    return resolve_backend(name) if name else default_backend()

@@ -8,16 +8,14 @@ import io
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .console import complain
+from .commands import check_backend_name, run_command, say
 from .diagnosis import Finding, examine
 from .errors import BackendError
 
-USAGE, INTERRUPTED = 2, 130
 _NEEDED = ("backend", "smoke")  # what must work; anything else is only worth knowing
 
 
@@ -26,7 +24,7 @@ def options_of_doctor() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m xlenet.doctor",
         description="Say what there is to compute with on this machine, whether it works, and what to install.",
-        epilog="exit codes: 0 the backend works, 2 usage, 3 it does not, 130 interrupted",
+        epilog="exit codes: 0 the backend works, 2 usage, 3 it does not, 5 cannot write, 130 interrupted",
     )
     parser.add_argument("--backend", metavar="NAME", help="try this one: numpy, cupy, cupy:1 or auto")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
@@ -36,24 +34,18 @@ def options_of_doctor() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 the backend works, 2 usage, 3 it does not, 130 interrupted.
+    0 the backend works, 2 usage, 3 it does not, 5 cannot write, 130 interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
-            stream.reconfigure(errors="backslashreplace")
-    options = options_of_doctor().parse_args(arguments)
-    if options.backend == "":  # most likely a shell variable that is not set
-        complain("error: --backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
-        return USAGE
-    try:
-        with _quiet():
-            findings = examine(options.backend)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
+    return run_command(options_of_doctor(), arguments, _look)
+
+
+def _look(options: argparse.Namespace) -> int:
+    check_backend_name(options.backend)
+    with _quiet():
+        findings = examine(options.backend)
     broken = [finding for finding in findings if finding.failed and finding.name in _NEEDED]
     code = BackendError.exit_code if broken else 0
-    _say(_as_json(findings, code) if options.json else _as_text(findings, broken))
+    say(_as_json(findings, code) if options.json else _as_text(findings, broken))
     return code
 
 
@@ -70,14 +62,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.disabled = before
-
-
-def _say(text: str) -> None:
-    """Print it. A reader who has gone has read enough."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for the rest of the process)
 
 
 def _as_text(findings: Sequence[Finding], broken: Sequence[Finding]) -> str:

@@ -74,15 +74,23 @@ def shown(value: object) -> str:
     return _short.repr(value)[:_SHOWN]
 
 
-def printable(text: str) -> str:
-    r"""Return `text` with what no terminal should be sent written as an escape sequence: for names out of files, and of
-    files.
+def printable(text: str, longest: int | None = None) -> str:
+    r"""Return `text` with what no terminal or picture should be sent written as an escape sequence: for what a file, a
+    name of one, or a server says.
+
+    Args:
+        text: by anybody.
+        longest: characters; what is longer ends in three dots. None: however long.
 
     Example:
         >>> printable("a\x1b[2J\n") == r"a\x1b[2J\n"
         True
+        >>> printable("two\nlines, and many more words", longest=20) == r"two\nlines, and m..."
+        True
     """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    head = text if longest is None else text[: longest + 1]
+    escaped = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in head)
+    return escaped if longest is None or len(escaped) <= longest else f"{escaped[: longest - 3]}..."
 
 
 _short = reprlib.Repr()

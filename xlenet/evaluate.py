@@ -14,22 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, use_backend
-from .commands import chosen_backend, run_command, say
+from .commands import BELOW_EXPECTED, chosen_backend, run_command, say
 from .console import DownloadBar, complain
 from .data import Dataset, Images, load
-from .data.registry import SOURCES
+from .data.registry import NAMES
 from .errors import printable
 from .experiment import UsageError
 from .metrics import confusion_matrix
-from .options import add_backend, number, path, whole
+from .options import add_backend, add_data_dir, add_model, number, path, whole
 from .plotting import plot_confusion
 from .trained import Trained, load_trained, trained_file
 from .training import evaluate
 
-BELOW_EXPECTED = 7
 _MOST_MISTAKES = 10  # kinds of them that are named
 _MOST_CLASSES = 20  # whose recall is printed; --json has them all
-_KNOWN = (*SOURCES, "generated")  # a file decides by name alone what is read: no path out of it is opened
 
 
 def evaluation_options() -> argparse.ArgumentParser:
@@ -41,20 +39,9 @@ def evaluation_options() -> argparse.ArgumentParser:
         "data missing or corrupt, 5 cannot write, 7 accuracy below --expect",
     )
     add = parser.add_argument
-    add(
-        "--model",
-        type=path,
-        required=True,
-        metavar="FILE",
-        help="a model, .safetensors or .onnx; or the folder of a run",
-    )
+    add_model(parser)
     add("--data", type=path, metavar="DATA", help="as for python -m xlenet.train (default: what it was trained on)")
-    add(
-        "--data-dir",
-        type=path,
-        metavar="DIR",
-        help="folder of the data (default: XLENET_DATA_DIR, else the cache folder)",
-    )
+    add_data_dir(parser)
     add(
         "--batch-size",
         type=whole(1),
@@ -123,8 +110,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             say(line)
     if options.confusion:
         title = f"{trained.title.partition(' (')[0]} on {printable(dataset.name)}"
-        # A dollar would begin a formula.
-        plot_confusion(result.confusion, [name.replace("$", r"\$") for name in names], options.confusion, title)
+        plot_confusion(result.confusion, names, options.confusion, title)
     if options.expect is not None and result.accuracy < options.expect:
         complain(f"error: got an accuracy of {result.accuracy:.4f}; expected at least {options.expect:g}")
         return BELOW_EXPECTED
@@ -152,11 +138,11 @@ def measure(trained: Trained, dataset: Dataset, batch_size: int = 500) -> Result
 
 
 def _trained_on(trained: Trained) -> str:
-    if trained.data in _KNOWN:
+    if trained.data in NAMES:  # a file decides by name alone what is read: no path out of it is opened
         return str(trained.data)
     said = f"trained on {trained.data!r}" if trained.data else "that does not say on what it was trained"
     raise UsageError(
-        f"evaluate: got a model {printable(said)}, and no --data; expected one of {', '.join(_KNOWN)}, or a path to "
+        f"evaluate: got a model {printable(said)}, and no --data; expected one of {', '.join(NAMES)}, or a path to "
         "images; give --data"
     )
 

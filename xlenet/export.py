@@ -12,7 +12,7 @@ from .checkpoint import save_model
 from .commands import check_extras, chosen_backend, run_command, say
 from .errors import printable
 from .experiment import UsageError
-from .options import path
+from .options import add_model, path
 from .trained import load_trained, trained_file
 
 
@@ -25,13 +25,7 @@ def export_options() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, 2 usage, 4 the model is missing or corrupt, 5 cannot write",
     )
     add = parser.add_argument
-    add(
-        "--model",
-        type=path,
-        required=True,
-        metavar="FILE",
-        help="a model, .safetensors or .onnx; or the folder of a run",
-    )
+    add_model(parser)
     add("out", type=_out, metavar="OUT", help="the file to write, .onnx or .safetensors")
     return parser
 

@@ -1,4 +1,4 @@
-"""What ``python -m xlenet.train`` can be told."""
+"""What ``python -m xlenet.train`` can be told, and what several command lines can."""
 
 from __future__ import annotations
 
@@ -33,12 +33,7 @@ def training_options() -> argparse.ArgumentParser:
         help="mnist, fashion-mnist, generated, FILE.npz (x_train, y_train, x_test, y_test), or a FOLDER: of a folder "
         "of images for each class, or of IDX files (default: mnist, else generated)",
     )
-    add(
-        "--data-dir",
-        type=path,
-        metavar="DIR",
-        help="folder of mnist and fashion-mnist (default: XLENET_DATA_DIR, else the cache folder)",
-    )
+    add_data_dir(parser)
     add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
     add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")
     add("--train-size", type=whole(1), metavar="N", help="train on the first N images only")
@@ -86,6 +81,18 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto (default: XLENET_BACKEND, else numpy)"
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model``, which all command lines that use a trained network have."""
+    words = "a model, .safetensors or .onnx; or the folder of a run"
+    parser.add_argument("--model", type=path, required=True, metavar="FILE", help=words)
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data-dir``, which all command lines that load data sets have."""
+    words = "folder of mnist and fashion-mnist (default: XLENET_DATA_DIR, else the cache folder)"
+    parser.add_argument("--data-dir", type=path, metavar="DIR", help=words)
 
 
 def _each(values: dict[str, float]) -> str:

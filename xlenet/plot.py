@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import tempfile
@@ -13,15 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend.gpu import in_a_line, is_out_of_memory
+from .backend.gpu import in_a_line
 from .checkpoint import save_arrays
+from .commands import run_command, say
 from .console import complain
 from .data import Dataset, Images, Normalization, hold_out, load
-from .data.registry import SOURCES
+from .data.registry import NAMES
 from .errors import DataError, DataNotFoundError, OutputError, XlenetError, shown
 from .experiment import UsageError
 from .gallery import CURVES, FILTERS, OF_IMAGES, draw_curves, draw_filters, draw_images
-from .options import path, whole
+from .options import add_data_dir, path, whole
 from .plotting import plot_comparison
 from .plotting.comparison import MOST_RUNS
 from .records import Record, differences, read_record
@@ -29,7 +29,6 @@ from .runs import titled
 from .trained import Trained, load_trained
 
 COMPARED = "compared.png"
-INTERRUPTED = 130
 
 
 def options_of_plot() -> argparse.ArgumentParser:
@@ -55,7 +54,7 @@ def options_of_plot() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the data set to test on, a name or a path as in training (default: the run's own)",
     )
-    add("--data-dir", type=path, metavar="DIR", help="folder of the data (default: XLENET_DATA_DIR, else the cache)")
+    add_data_dir(parser)
     add("--image", type=whole(0), default=0, metavar="N", help="which test image goes through the layers (default: 0)")
     return parser
 
@@ -65,23 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 2 usage, 3 backend not available, 4 no run there, or damaged, 5 cannot write, 130 interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
-            stream.reconfigure(errors="backslashreplace")
-    options = options_of_plot().parse_args(arguments)
-    try:
-        return _draw(options)
-    except XlenetError as error:
-        complain(f"error: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        complain(f"error: plot: got no memory for it ({in_a_line(error)}); expected room; try XLENET_BACKEND=numpy")
-        return UsageError.exit_code
+    return run_command(options_of_plot(), arguments, _draw, out_of_memory=_out_of_memory)
+
+
+def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
+    return f"plot: got no memory for it ({in_a_line(error)}); expected room; try XLENET_BACKEND=numpy"
 
 
 def _draw(options: argparse.Namespace) -> int:
@@ -89,24 +76,16 @@ def _draw(options: argparse.Namespace) -> int:
         raise UsageError(f"RUN: got {len(options.runs)} of them; expected at most {MOST_RUNS}; choose among them")
     records = [read_record(folder) for folder in options.runs]
     if len(records) > 1:
-        _say(_compare(records, options))
+        say(str(_compare(records, options)))
         return 0
     drawing = _draw_one(records[0], options)
     for picture in drawing.drawn:
-        _say(picture)
+        say(str(picture))
     for line in drawing.left_out:
         complain(f"left out: {line}")
     if drawing.damaged is not None:
         raise drawing.damaged
     return 0
-
-
-def _say(picture: Path) -> None:
-    """Print where a picture is. A reader who has gone has read enough."""
-    try:
-        print(picture, flush=True)
-    except OSError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for the rest of the process)
 
 
 # ==== several runs ====
@@ -225,7 +204,7 @@ def _dataset(record: Record, options: argparse.Namespace) -> tuple[Dataset | Non
 
 def _known(name: Any) -> str:
     """Return the name of a data set that is known by one: a file does not say which paths of this machine are read."""
-    if name not in (*SOURCES, "generated"):
+    if name not in NAMES:
         raise DataNotFoundError(f"it was {shown(name)}, data of somebody's own")
     return str(name)
 

@@ -15,7 +15,7 @@ from .commands import chosen_backend, run_command, say
 from .console import complain
 from .data.handwriting import as_is, as_mnist
 from .errors import DataError, printable
-from .options import add_backend, path, whole
+from .options import add_backend, add_model, path, whole
 from .pictures import each_picture
 from .plotting import plot_digits
 from .trained import Trained, load_trained, trained_file
@@ -42,13 +42,7 @@ def prediction_options() -> argparse.ArgumentParser:
         metavar="PICTURE",
         help="PNG, JPEG, ...; a folder of them; - is standard input",
     )
-    add(
-        "--model",
-        type=path,
-        required=True,
-        metavar="FILE",
-        help="a model, .safetensors or .onnx; or the folder of a run",
-    )
+    add_model(parser)
     add("--top", type=whole(1), default=3, metavar="K", help="how many classes to name (default: 3)")
     add("--json", action="store_true", help="print one JSON list and nothing else")
     add("--show", type=path, metavar="FILE", help="draw what the network saw to this PNG")
@@ -194,9 +188,9 @@ def _draw(answered: Sequence[Answer], names: Sequence[str], file: str) -> None:
 
 
 def _short(name: str) -> str:
-    """Return a name that fits above a picture; a dollar would begin a formula."""
+    """Return a name that fits above a picture."""
     text = printable(name)
-    return (text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1] + "…").replace("$", r"\$")
+    return text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1] + "…"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from . import __version__
 from .backend import debugging, to_host, unused_gpu, use_backend, use_threads
 from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line
-from .commands import check_extras, chosen_backend, run_command
+from .commands import BELOW_EXPECTED, check_extras, chosen_backend, run_command
 from .console import Console, DownloadBar, complain, interruptible
 from .data import Dataset, load
 from .data.location import is_offline
@@ -29,7 +29,6 @@ from .snapshot_format import check_place
 from .snapshots import Snapshot, Snapshots, load_snapshot, restore
 from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, fit
 
-BELOW_EXPECTED = 7
 _FOLLOW = {"batch_size", "lr", "train_size", "weight_decay"}  # from others, where nobody has said them
 _MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
 

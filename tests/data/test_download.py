@@ -115,7 +115,10 @@ FAILURES = {
         fakes.status(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
         r"^got HTTP status 429 and the wish .* later \(Wed, 21 Oct 2026 07:28:00 GMT\), which is not waited for$",
     ),
-    "rude about it": (fakes.status(429, Retry_After="\x1b[31m" + "9" * 5000), r"later \(\?\[31m9{32}\.\.\.\), which"),
+    "rude about it": (
+        fakes.status(429, Retry_After="\x1b[31m" + "9" * 5000),
+        r"later \(\\x1b\[31m9{29}\.\.\.\), which",
+    ),
     "not modified": (fakes.status(304), "^got HTTP status 304$"),
     "redirect to itself": (
         fakes.redirect("/file"),
@@ -347,7 +350,7 @@ def test_what_a_server_says_is_shortened_and_has_no_control_characters(mirror):
         ask([mirror.url, f"{mirror.url}/moved"])
     said = str(caught.value)
     assert "got 10,000,000" in said
-    assert "a redirect to ftp (ftp://host/?[2J?xxx" in said
+    assert r"a redirect to ftp (ftp://host/\x1b[2J\x07xxx" in said
     assert said.isprintable()
     assert len(said) < 1000
 

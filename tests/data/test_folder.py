@@ -16,13 +16,13 @@ import pytest
 
 from tests.data.own import PIL, bars, picture_folder, save_picture
 from xlenet.data import load
-from xlenet.data.picture import read_picture
+from xlenet.data.picture import read_on_white
 from xlenet.errors import DataError, MissingExtraError
 
 
 def refusal(path: Path) -> str:
     """The message with which the data set at `path` is refused."""
-    with pytest.raises(DataError, match=r"(?s)^load: got '.*', .*; expected .*; \w") as caught:
+    with pytest.raises(DataError, match=r"(?s)^load: got '.*'.*; expected .*; \w") as caught:
         load(path)
     assert str(caught.value).isprintable()
     return str(caught.value)
@@ -156,7 +156,7 @@ COLOUR = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
 
 def picture(tmp_path: Path, image: Any, name: str = "one.png", **options: Any) -> np.ndarray:
     image.save(tmp_path / name, **options)
-    return read_picture(tmp_path / name)
+    return read_on_white(tmp_path / name)
 
 
 def test_grey_stays_grey_and_colour_colour(tmp_path: Path) -> None:
@@ -179,8 +179,16 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
 
 
 def test_more_bits_than_sixteen_are_refused(tmp_path: Path) -> None:
-    for deep in (GREY.astype(np.float32), GREY.astype(np.int32) * 10_000):
-        with pytest.raises(DataError, match="not 8 or 16 bits"):
+    with pytest.raises(DataError, match="not 8 or 16 bits"):
+        picture(tmp_path, PIL.fromarray(GREY.astype(np.int32) * 10_000), "one.tif")
+
+
+def test_floating_pixels_are_those_of_an_array(tmp_path: Path) -> None:
+    grey = GREY.astype(np.float32)
+    for deep in (grey, grey / 255):
+        np.testing.assert_array_equal(picture(tmp_path, PIL.fromarray(deep), "one.tif"), GREY)
+    for deep, words in ((grey * 3, "from 0 to 708"), (grey - 1, "from -1 to 235"), (grey / 150, "how bright")):
+        with pytest.raises(DataError, match=words):
             picture(tmp_path, PIL.fromarray(deep), "one.tif")
 
 
@@ -256,7 +264,7 @@ def test_files_of_other_kinds_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_an_image_that_is_none(tmp_path: Path) -> None:
     picture_folder(tmp_path, 30)
     (tmp_path / "a" / "empty.jpg").write_bytes(b"")
-    assert "not of a kind that is read" in refusal(tmp_path)
+    assert "no picture of a known kind" in refusal(tmp_path)
     assert repr(str(tmp_path / "a" / "empty.jpg")) in refusal(tmp_path)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from tests.fuzzing.mutate import EDGES, Broken, change_bytes, refused
-from xlenet.data.picture import read_picture, size_of_picture
+from xlenet.data.picture import read_on_white, size_of_picture
 from xlenet.data.resize import squared
 from xlenet.errors import DataError
 
-KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP")
+KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "TGA", "ICO")
 MODES = ("L", "RGB", "1", "P", "RGBA", "LA", "CMYK", "I;16")
 
 
@@ -69,7 +69,7 @@ def check(path: Path, data: bytes, sound: bool) -> str:
             if sound:
                 raise Broken("an image that is taken for none")
             return "no image"
-        image = read_picture(path, 32)
+        image = read_on_white(path, 32)
     except DataError as error:
         return refused(error, sound, path)
     if (

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from ..errors import printable
+
 _LONGEST_SHOWN = 120
 
 
@@ -88,15 +90,4 @@ def without_secrets(url: str) -> str:
         >>> without_secrets("https://me:secret@example.org/mnist/?key=secret")
         'https://example.org/mnist/'
     """
-    return printable(re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0])
-
-
-def printable(text: str, longest: int = _LONGEST_SHOWN) -> str:
-    r"""Return what somebody else has written as it may be printed: without control characters, and not too long.
-
-    Example:
-        >>> printable("two\nlines, and many more words", longest=20)
-        'two?lines, and ma...'
-    """
-    text = "".join(character if character.isprintable() else "?" for character in text[: longest + 1])
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return printable(re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0], _LONGEST_SHOWN)

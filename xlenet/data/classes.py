@@ -9,23 +9,21 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
-from ..errors import shown
+from ..errors import printable, shown
 from .parts import UnfitError
 
 _MOST_CLASSES = 10_000  # more are no classes, but numbers to be predicted
 _LONGEST = 60  # letters of a name
 
 
-def printable(name: str) -> str:
+def readable(name: str) -> str:
     r"""Return `name` without anything that a terminal or a picture could not show, and not too long.
 
     Example:
-        >>> printable("a\x1b[2Jb"), printable("caf\udce9")
+        >>> readable("a\x1b[2Jb"), readable("caf\udce9")
         ('a\\x1b[2Jb', 'caf\\udce9')
     """
-    letters = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
-    text = "".join(letters)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return printable(name, _LONGEST)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -98,7 +96,7 @@ def number_classes(
     values: Any = np.arange(width) if width else np.unique(train)
     if values.dtype.kind == "U":
         values = np.array(in_order(values.tolist()))
-    names = tuple(printable(str(value)) for value in values.tolist())
+    names = tuple(readable(str(value)) for value in values.tolist())
     check_names(names)
     return _numbered("y_train", train, values), None if test is None else _numbered("y_test", test, values), names
 

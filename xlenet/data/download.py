@@ -16,8 +16,8 @@ from http.client import HTTPResponse
 from typing import Any
 
 from ..backend import Array
-from ..errors import DataError
-from .addresses import objection, printable, redirected, without_secrets
+from ..errors import DataError, printable
+from .addresses import objection, redirected, without_secrets
 
 # Called with the file's name, the bytes received so far, and the bytes in all where the server has told.
 Progress = Callable[[str, int, int | None], None]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import Array
-from .classes import check_names, in_order, printable
+from .classes import check_names, in_order, readable
 from .dataset import Dataset
 from .parts import MOST_BYTES, Note, UnfitError
-from .picture import read_picture, size_of_picture
+from .picture import read_on_white, size_of_picture
 from .resize import nearer_size, require_pillow, squared
 from .split import hold_out_fifth, mixed_order
 
@@ -57,7 +57,7 @@ def read_folder(folder: Path, name: str, image_size: int | None, note: Note) -> 
     require_pillow("decoding images")
     train_folder, test_folder = _two_parts(folder, note)
     classes = in_order(subfolders(train_folder))
-    names = tuple(map(printable, classes))
+    names = tuple(map(readable, classes))
     check_names(names)
     train = _find(train_folder, classes)
     test = None if test_folder is None else _find(test_folder, _only_known(test_folder, classes), classes)
@@ -110,10 +110,10 @@ def _two_parts(folder: Path, note: Note) -> tuple[Path, Path | None]:
     if not parts and not set(inside) <= {"train", *_TEST_NAMES}:
         return folder, None
     if parts and parts[0] != "test":
-        note(f"{printable(parts[0])}/ is the test part")
+        note(f"{readable(parts[0])}/ is the test part")
     for left in inside:
         if left not in ("train", *parts[:1]):
-            note(f"{printable(left)}/ is left out, beside the parts for training and for testing")
+            note(f"{readable(left)}/ is left out, beside the parts for training and for testing")
     return folder / "train", folder / parts[0] if parts else None
 
 
@@ -121,7 +121,7 @@ def _only_known(folder: Path, classes: Sequence[str]) -> list[str]:
     found = subfolders(folder)
     if strangers := [name for name in found if name not in classes]:
         raise UnfitError(
-            f"with the class {printable(strangers[0])!r} in {folder.name}/ and not in train/; expected classes that "
+            f"with the class {readable(strangers[0])!r} in {folder.name}/ and not in train/; expected classes that "
             "there is something to learn of; remove it, or add images to train/"
         )
     return found
@@ -176,7 +176,7 @@ def _decode(found: _Found, sizes: Sequence[tuple[int, int] | None], side: int) -
     images, labels = [], []
     for path, label, size in zip(found.paths, found.labels, sizes, strict=True):
         if size is not None:
-            images.append(squared(read_picture(path, side), side))
+            images.append(squared(read_on_white(path, side), side))
             labels.append(label)
     return images, np.array(labels, np.int64)
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..backend import Array
-from ..errors import XlenetError, shown
+from ..errors import XlenetError, printable, shown
 from ..files import open_regular
 from .packing import MOST_EXPANSION
 from .parts import MOST_BYTES, Parts, UnfitError
@@ -74,8 +74,7 @@ def _in_words() -> Iterator[None]:
     except OSError:
         raise  # told by open_regular
     except Exception as error:  # of zipfile: BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ...
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:100]
-        reason = "".join(c if c.isprintable() else "?" for c in reason)
+        reason = printable(f"{type(error).__name__}: {' '.join(str(error).split())}", 100)
         raise UnfitError(f"a damaged .npz file ({reason}); expected a whole one; fetch or save it again") from error
 
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from ..backend import Array
 from ..errors import DataError, DataNotFoundError
-from .classes import check_names, number_classes, printable
+from .classes import check_names, number_classes, readable
 from .dataset import Dataset
 from .folder import read_folder, subfolders, told_of_fifth
 from .idx_folder import IdxFiles, files_beside, find_idx, is_train_images, read_idx_files
 from .npz import read_npz
 from .parts import Note, Parts, UnfitError
 from .pixels import as_bytes, with_channels
+from .registry import NAMES
 from .resize import nearer_size, require_pillow, squares
 from .split import hold_out_fifth
-
-_KNOWN = ("mnist", "fashion-mnist", "generated")  # names that a folder of somebody's own must not take
 
 
 def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) -> Dataset:
@@ -44,13 +43,13 @@ def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) 
         ) from error
     raise DataNotFoundError(
         f"load: got {str(path)!r}, neither the name of a data set nor a file or folder that is there; expected "
-        f"{', '.join(_KNOWN)}, FILE.npz, or a folder; check the spelling"
+        f"{', '.join(NAMES)}, FILE.npz, or a folder; check the spelling"
     )
 
 
 def _name_of(path: Path) -> str:
-    name = printable(path.name) or "data"
-    return f"{name}/" if name in _KNOWN else name
+    name = readable(path.name) or "data"
+    return f"{name}/" if name in NAMES else name
 
 
 def _from_file(path: Path, image_size: int | None, note: Note) -> Dataset:
@@ -86,7 +85,7 @@ def _from_folder(folder: Path, image_size: int | None, note: Note) -> Dataset:
 
 def _from_idx(files: IdxFiles, image_size: int | None, note: Note) -> Dataset:
     parts, names = read_idx_files(files)
-    dataset = _assemble(printable(files.name), parts, image_size, note)
+    dataset = _assemble(readable(files.name), parts, image_size, note)
     named = tuple(names.get(label, label) for label in dataset.class_names)
     try:
         check_names(named)

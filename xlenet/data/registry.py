@@ -114,3 +114,4 @@ FASHION_MNIST = Source(
 )
 
 SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
+NAMES = (*SOURCES, "generated")  # what `load` knows without a path

@@ -97,9 +97,9 @@ def _lines(name: str, series: dict[str, list[float]], note: str) -> list[str]:
         f"training loss {series['train_loss'][-1]:.3g} after epoch {series['epoch'][-1]:g}"
     )
     room = _WIDTH - 1.5
-    letters = int(room / inches_of("a", 9))
     words = fitted(note, 10 * room, 9)
-    wrapped = textwrap.wrap(words, letters, max_lines=_MOST_LINES, placeholder=" …") if words.strip() else []
+    widest = max(inches_of(letter, 9) for letter in f"a{words}")
+    wrapped = textwrap.wrap(words, int(room / widest), max_lines=_MOST_LINES, placeholder=" …") if words.strip() else []
     return [f"{fitted(name, room - inches_of(last, 9) - 0.3, 9)}: {last}", *wrapped]
 
 

@@ -13,13 +13,12 @@ import numpy as np
 from ..backend import Array
 from ..checks import check_kind, check_path, check_texts
 from ..data.host import on_host
-from .figures import FAINT, INK, Axes, Figure, fitted, new_figure, save_figure
+from .figures import FAINT, INK, POINTS_PER_INCH, Axes, Figure, fitted, inches_of, new_figure, save_figure
 
 _RIGHT = "#DCE9F2"  # the diagonal: pale, because the mistakes are what the picture is for
 _NEVER = "#F7F7F7"  # a mistake that was never made
 _COLOURS = "Oranges"  # from light to dark in one hue: reads without colour vision, too
 _MOST_CLASSES_WITH_FIGURES = 50  # beyond this, numbers that fit a cell could not be read
-_POINTS_PER_INCH = 72.0
 _LONGEST_NAME = 3.0  # inches
 _TOP, _RIGHT_MARGIN, _AXIS_NAME = 0.9, 1.75, 0.5  # inches
 
@@ -101,8 +100,8 @@ def _lay_out(class_names: Sequence[str]) -> _Page:
     """Give few classes large cells, and keep many classes on a page that a screen can still show."""
     classes = len(class_names)
     cell = min(1.5, max(5.8 / classes, min(0.36, 22.0 / classes)))
-    points = max(4.5, min(9.0, 0.6 * cell * _POINTS_PER_INCH))
-    longest = max(len(name) for name in class_names) * 0.6 * points / _POINTS_PER_INCH
+    points = max(4.5, min(9.0, 0.6 * cell * POINTS_PER_INCH))
+    longest = max(inches_of(name, points) for name in class_names)
     upright = longest > 0.85 * cell
     side, left = cell * classes, _AXIS_NAME + 0.15 + longest
     bottom = _AXIS_NAME + 0.15 + (longest if upright else 0.0)
@@ -144,7 +143,7 @@ def _draw_cells(axes: Axes, counts: Array) -> Any:
 def _write_counts(axes: Axes, counts: Array, cell: float) -> None:
     """Write each count into its cell, in white where the cell is dark, and faintly where it is zero."""
     digits = max(len(f"{counts.max()}"), 2)
-    points = min(10.5, cell * _POINTS_PER_INCH * 0.9 / (0.64 * digits))
+    points = min(10.5, cell * POINTS_PER_INCH * 0.9 / (0.64 * digits))
     rates = _error_rates(counts)
     dark = rates > 0.55 * _highest(rates)
     for (row, column), count in np.ndenumerate(counts):
@@ -154,7 +153,7 @@ def _write_counts(axes: Axes, counts: Array, cell: float) -> None:
 
 def _write_names(axes: Axes, class_names: Sequence[str], page: _Page) -> None:
     """Write the names along both axes; only every k-th where rows are closer than letters are high."""
-    shown = range(0, len(class_names), math.ceil(1.35 * page.points / (page.cell * _POINTS_PER_INCH)))
+    shown = range(0, len(class_names), math.ceil(1.35 * page.points / (page.cell * POINTS_PER_INCH)))
     labels = [class_names[i] for i in shown]
     axes.set_yticks(shown, labels=labels, fontsize=page.points, color=INK, parse_math=False)
     turned = 90 if page.upright else 0

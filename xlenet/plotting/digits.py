@@ -12,11 +12,10 @@ import numpy as np
 from ..backend import Array
 from ..checks import check_path, check_texts
 from ..data.host import on_host
-from .figures import INK, new_figure, save_figure
+from .figures import INK, inches_of, new_figure, save_figure
 
 _MOST_COLUMNS = 10
 _CELL = 0.95  # inches; the title of an image is written above it, in the same width
-_POINTS_PER_INCH = 72.0
 
 
 def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[str]) -> Path:
@@ -50,8 +49,8 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
     rows = math.ceil(len(pictures) / columns)
     caption = 0.26 if any(titles) else 0.06
     width, height = 0.1 + columns * _CELL, 0.1 + rows * (_CELL - 0.1 + caption)
-    longest = max(1, *(len(line) for title in titles for line in title.split("\n")))
-    points = min(9.0, (_CELL - 0.08) * _POINTS_PER_INCH / (0.6 * longest))
+    longest = max(inches_of(line, 9.0) for title in titles for line in title.split("\n"))
+    points = 9.0 * min(1.0, (_CELL - 0.08) / (longest or 1.0))
     figure = new_figure(width, height)
     for i, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
         row, column = divmod(i, columns)
@@ -60,7 +59,7 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
         axes = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
         axes.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axes.set_axis_off()
-        axes.set_title(title, fontsize=points, color=INK, pad=3)
+        axes.set_title(title, fontsize=points, color=INK, pad=3, parse_math=False)
     return save_figure(figure, path)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError, OutputError
 from ..files import write_bytes_atomically
+from .fonts import add_fonts, is_wide, unshown_letters
 
 # Matplotlib has no types of its own that could be named without importing it.
 Figure = Any
@@ -61,8 +63,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
         OutputError: the file cannot be written.
     """
     memory = io.BytesIO()
-    # Without the version of Matplotlib, which it writes into every file unless told not to.
-    figure.savefig(memory, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    add_fonts(figure)
+    with unshown_letters():
+        # Without the version of Matplotlib, which it writes into every file unless told not to.
+        figure.savefig(memory, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return write_bytes_atomically(path, memory.getvalue())
 
 
@@ -78,9 +82,10 @@ def style_axes(axes: Axes) -> None:
 # ==== pictures made of small pictures ====
 
 SIGNED = "RdBu_r"  # blue below zero, white at zero, red above: told apart with every kind of colour vision
-_POINTS_PER_INCH = 72.0
+POINTS_PER_INCH = 72.0
 _PLAIN = {"va": "center", "color": INK, "parse_math": False}  # a $ in a name is a $
 _LETTER = 0.6  # the width of a letter, in heights, on average and generously
+_WIDE = 1.1 / _LETTER  # that of a Chinese one, or of the box for one, in such letters
 
 
 class Board:
@@ -146,15 +151,25 @@ def fitted(words: str, inches: float, points: float) -> str:
         ('Ankle boot', 'a clas…g name')
     """
     line = "".join(c if c.isprintable() else " " for c in words)
-    most = max(3, int(inches / inches_of("a", points) + 1e-6))  # a width that was made to measure is enough
-    if len(line) <= most:
+    most = max(3.0, inches / inches_of("a", points) + 1e-6)  # a width that was made to measure is enough
+    if _letters(line) <= most:
         return line
-    return f"{line[: most // 2].rstrip()}…{line[len(line) - (most - 1) // 2 :].lstrip()}"
+    return f"{_beginning(line, most // 2).rstrip()}…{_beginning(line[::-1], (most - 1) // 2)[::-1].lstrip()}"
+
+
+def _letters(words: str) -> float:
+    """Return how many letters of the usual width are as wide as `words`."""
+    return sum(_WIDE if is_wide(letter) else 1.0 for letter in words)
+
+
+def _beginning(words: str, letters: float) -> str:
+    widths = itertools.accumulate(map(_letters, words))
+    return words[: sum(width <= letters for width in widths)]
 
 
 def inches_of(words: str, points: float) -> float:
     """Return how wide `words` are at most, as far as one can tell without drawing them."""
-    return len(words) * _LETTER * points / _POINTS_PER_INCH
+    return _letters(words) * _LETTER * points / POINTS_PER_INCH
 
 
 def percent(share: float) -> str:
