@@ -250,8 +250,8 @@ class Layer:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether the layer learns; False freezes it, and its backward computes no gradients for its parameters. `grads`
-        is empty then.
+        """Whether the layer learns; False freezes it: `grads` is empty, and backward computes no gradients for its
+        parameters.
 
         Can be changed, for a whole `Sequential` at once; make optimisers afterwards.
         """
