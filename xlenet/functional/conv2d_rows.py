@@ -1,7 +1,7 @@
-"""The same convolution as `conv2d` in a quarter of the memory: windows are unfolded along the width only.
+"""The same convolution as `conv2d` with fewer copies, in less memory: windows are unfolded along the width only.
 
 In memory (H, C, KW, OW, N) the KH rows of pixels that one row of results sees lie one behind the other. They are, as
-they are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH times fewer
+they are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH / SH times fewer
 copies, and products that stay in the processor's cache. Forward, for each of the OH rows of results:
 
     Y[o] = W @ rows[o*stride : o*stride + KH]        (F, OW*N) = (F, KH*C*KW) @ (KH*C*KW, OW*N)

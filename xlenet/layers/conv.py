@@ -31,7 +31,7 @@ class Conv2D(Layer):
         bias: whether each filter adds a number of its own.
         requires_grad: False freezes the layer.
         lowering: how the convolution becomes matrix products: "img2col" copies all windows into a matrix; "rows" gives
-            the same numbers, within rounding, from a quarter of the memory (`xlenet.functional.conv2d_rows`). With
+            the same numbers, within rounding, from SH / KH of the memory (`xlenet.functional.conv2d_rows`). With
             dilation or groups both copy all windows.
         rng: generator or seed of the first weights (`xlenet.init.he_normal`).
         dtype: "float32" or "float64".
