@@ -11,13 +11,13 @@ and backward the two adjoint products, added up over the rows.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into, namespace_of, put, swappable, zeros
 from ..checks import check_cache, check_gradient
 from ..workspace import Workspace, new
 from . import conv2d
-from .windows import Padding, Windows, pad, seen_along
+from .windows import Padding, Pair, Windows, pad, seen_along
 
 
 class Cache(NamedTuple):
@@ -35,9 +35,9 @@ def forward(
     x: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: Any = 1,
+    stride: Pair = 1,
     padding: Padding = 0,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     groups: int = 1,
     *,
     work: Workspace | None = None,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..backend import Array
 from ..checks import check_arrays, pair, switch
 from ..functional import avgpool2d, maxpool2d
-from ..functional.windows import Padding, resolve_padding
+from ..functional.windows import Padding, Pair, resolve_padding
 from ..workspace import Workspace
 from .base import Layer
 
@@ -16,7 +15,7 @@ from .base import Layer
 class _Pool2D(Layer):
     """What windows have in common, whatever is made of them."""
 
-    def __init__(self, kernel: Any, stride: Any, padding: Padding, ceil_mode: bool, dilation: Any) -> None:
+    def __init__(self, kernel: Pair, stride: Pair | None, padding: Padding, ceil_mode: bool, dilation: Pair) -> None:
         super().__init__()
         name = type(self).__name__
         self.kernel = pair(name, "kernel", kernel, 1)
@@ -53,7 +52,13 @@ class MaxPool2D(_Pool2D):
     """
 
     def __init__(
-        self, kernel: Any, stride: Any = None, padding: Padding = 0, ceil_mode: bool = False, *, dilation: Any = 1
+        self,
+        kernel: Pair,
+        stride: Pair | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+        *,
+        dilation: Pair = 1,
     ) -> None:
         super().__init__(kernel, stride, padding, ceil_mode, dilation)
 
@@ -86,13 +91,13 @@ class AvgPool2D(_Pool2D):
 
     def __init__(
         self,
-        kernel: Any,
-        stride: Any = None,
+        kernel: Pair,
+        stride: Pair | None = None,
         padding: Padding = 0,
         *,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
-        dilation: Any = 1,
+        dilation: Pair = 1,
     ) -> None:
         super().__init__(kernel, stride, padding, ceil_mode, dilation)
         self.count_include_pad = switch("AvgPool2D", "count_include_pad", count_include_pad)
