@@ -23,7 +23,7 @@ from .shapes import Shape
 MAX_BYTES = 64 << 20  # of a file, unless told otherwise: 250 times LeNet-5
 OLDEST, NEWEST = 7, 22  # versions of the operators that are understood
 _MOST_STRUCTURE = 1 << 20  # bytes besides numbers, which may take a hundred times their size: see `check_structure`
-_MOST_NODES, _MOST_SIZE = 10_000, 2**31
+_MOST_NODES, _MOST_SIZE = 5_000, 2**31
 
 
 class OnnxModel(Sequential):
