@@ -119,7 +119,7 @@ NODES: dict[str, tuple[Make, Any, int, str]] = {
         r"auto_pad 'SAME_UPPER' and pads \(1, 1, 1, 1\)",
     ),
     "auto_pad of another name": (of("MaxPool", kernel_shape=[2, 2], auto_pad="SAME"), IMAGE, 17, r"auto_pad is 'SAME'"),
-    "a padding of gigabytes": (of("Conv", np.ones((3, 2, 1, 1), F), pads=[2**33, 0, 0, 0]), IMAGE, 17, r"which no small network has"),
+    "a padding of gigabytes": (of("Conv", np.ones((3, 2, 1, 1), F), pads=[2**33, 0, 0, 0], strides=[2**16, 1]), IMAGE, 17, r"which no small network has"),
     "a stride beyond all pixels": (of("Conv", np.ones((3, 2, 1, 1), F), strides=[2**53, 1]), IMAGE, 17, r"which no network has"),
     "a window of a million pixels": (of("MaxPool", kernel_shape=[1000, 1000], auto_pad="SAME_UPPER"), IMAGE, 17, r"which no network has"),
     "windows of gigabytes": (
