@@ -13,7 +13,7 @@ from ..errors import shown
 from ..functional.windows import Windows, windows_over
 from ..layers import Layer
 from .onnx_values import ANY, Attributes, fold
-from .shapes import Shape, output_shape
+from .shapes import Shape
 
 # What some bytes of a file may ask for: numbers of one x, its padding included; numbers in all windows over it; and
 # pixels that a window sees or steps over.
@@ -186,10 +186,10 @@ class Chain:
             )
         return windows
 
-    def append(self, label: str, layer: Layer) -> None:
-        """Add a layer, which must take what comes out of the one before it."""
+    def append(self, label: str, layer: Layer, shape: Shape | None = None) -> None:
+        """Add a layer, which takes what comes out of the one before it, and whose result has `shape`, or the same."""
         self.pay(layer.size * np.dtype(self.dtype).itemsize)
-        self._append(label, layer, output_shape(layer, self.shape))
+        self._append(label, layer, self.shape if shape is None else shape)
 
     def multiply(self, node: Node, product: Product, shape: Shape) -> None:
         """Add a product, whose result has `shape`. A Pad in front of it is in its padding."""

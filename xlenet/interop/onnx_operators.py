@@ -36,7 +36,7 @@ from ..layers import (
 )
 from .onnx_chain import Chain, Node, Product, X
 from .onnx_values import ANY, dtype_of, whole_numbers
-from .shapes import Shape, flat
+from .shapes import Shape, flat, windows_of
 
 # ==== convolution and what is like it ====
 
@@ -96,7 +96,7 @@ def _pool(chain: Chain, node: Node) -> dict[str, Any]:
 
 def _maxpool(chain: Chain, node: Node) -> None:
     node.attributes.take("storage_order", 0)  # of the second output, which nobody uses
-    chain.append(node.label, MaxPool2D(**_pool(chain, node)))
+    _pooled(chain, node, MaxPool2D(**_pool(chain, node)))
 
 
 def _avgpool(chain: Chain, node: Node) -> None:
@@ -109,7 +109,18 @@ def _avgpool(chain: Chain, node: Node) -> None:
         if how["ceil_mode"] or (own and not count_include_pad):
             raise ValueError("behind a Pad, with ceil_mode or padding of its own that does not count")
         chain.pads, count_include_pad = (0,) * 4, True
-    chain.append(node.label, AvgPool2D(**how, count_include_pad=count_include_pad))
+    _pooled(chain, node, AvgPool2D(**how, count_include_pad=count_include_pad))
+
+
+def _pooled(chain: Chain, node: Node, layer: Layer) -> None:
+    chain.append(node.label, layer, (chain.shape[0], *windows_of(layer, chain.shape).out))
+
+
+def _global_average(chain: Chain, node: Node) -> None:
+    node.constants(0, 0)
+    if len(chain.shape) != 3:
+        raise ValueError(f"pooling of {len(chain.shape) - 1} dimensions; images have two")
+    chain.append(node.label, GlobalAvgPool2D(), (chain.shape[0], 1, 1))
 
 
 def _mean(chain: Chain, node: Node) -> None:
@@ -119,9 +130,9 @@ def _mean(chain: Chain, node: Node) -> None:
     node.attributes.take("noop_with_empty_axes", 0)
     if len(chain.shape) != 3 or sorted(map(chain.axis, named)) != [2, 3]:
         raise ValueError(f"over axes {shown(list(named))}; what there is, is the mean of whole channels, axes 2 and 3")
-    chain.append(node.label, GlobalAvgPool2D())
+    chain.append(node.label, GlobalAvgPool2D(), (chain.shape[0], 1, 1))
     if not node.attributes.take("keepdims", 1):
-        chain.append(f"{node.label}_flat", Flatten())
+        chain.append(f"{node.label}_flat", Flatten(), chain.shape[:1])
 
 
 # ==== matrices, biases, normalisation ====
@@ -196,6 +207,8 @@ def _batchnorm(chain: Chain, node: Node) -> None:
         raise ValueError("spatial=0 or training_mode=1; one mean for each channel, in evaluation, is what there is")
     if weight.ndim != 1 or not (var >= 0).all():
         raise ValueError(f"weights of shape {weight.shape} and variances that must not be negative")
+    if len(chain.shape) not in (1, 3) or chain.shape[0] != len(weight):
+        raise ValueError(f"got x of {chain.shape} each; expected {len(weight)} channels; look at the layer before")
     layer = BatchNorm(len(weight), take("momentum", 0.9), take("epsilon", 1e-5), dtype=chain.dtype)
     state = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
     chain.append(node.label, layer.load_state_dict({name: chain.numbers(array) for name, array in state.items()}))
@@ -221,7 +234,7 @@ def _reshape(chain: Chain, node: Node) -> None:
 def _reshaped(chain: Chain, label: str, target: Shape) -> None:
     target = flat("Reshape", chain.shape, target)
     if target != chain.shape:
-        chain.append(label, Flatten() if len(target) == 1 else Reshape(target))
+        chain.append(label, Flatten() if len(target) == 1 else Reshape(target), target)
 
 
 def _flatten(chain: Chain, node: Node) -> None:
@@ -229,7 +242,7 @@ def _flatten(chain: Chain, node: Node) -> None:
     axis = chain.axis(node.attributes.take("axis", 1))
     if axis < 1 or math.prod(chain.shape[: axis - 1]) != 1:
         raise ValueError(f"at axis {axis}, which mixes the images of a batch")
-    chain.append(node.label, Flatten())
+    chain.append(node.label, Flatten(), (math.prod(chain.shape),))
 
 
 def _transpose(chain: Chain, node: Node) -> None:
@@ -246,7 +259,7 @@ def _transpose(chain: Chain, node: Node) -> None:
         axes = tuple(last.axes[axis] for axis in axes)
         chain.layers.pop()
     if axes != still:
-        chain.append(node.label, Permute(axes))
+        chain.append(node.label, Permute(axes), tuple(chain.shape[axis - 1] for axis in axes[1:]))
 
 
 def _squeeze(chain: Chain, node: Node) -> None:
@@ -331,7 +344,7 @@ OPERATORS: dict[str, Callable[[Chain, Node], None]] = {
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
-    "GlobalAveragePool": _plain(GlobalAvgPool2D),
+    "GlobalAveragePool": _global_average,
     "Identity": lambda chain, node: None,
     "LogSoftmax": lambda chain, node: _softmax(chain, node, LogSoftmax),
     "MatMul": _matmul,
