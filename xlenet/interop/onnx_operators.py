@@ -58,7 +58,7 @@ def _conv(chain: Chain, node: Node) -> None:
     chain.multiply(node, Product(make, weight, bias), (out, *windows.out))
 
 
-def _windows(chain: Chain, node: Node, kernel: Shape) -> tuple[Any, Any, Any]:
+def _windows(chain: Chain, node: Node, kernel: Any) -> tuple[Any, Any, Any]:
     """Return stride, dilation and padding of windows over images; a Pad in front of them is part of their padding."""
     take, size = node.attributes.take, chain.padded[1:]
     stride, dilation = take("strides", (1, 1)), take("dilations", (1, 1))
