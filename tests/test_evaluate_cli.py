@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.reader import digits, reader
 from xlenet import LeNet5, evaluate
-from xlenet.checkpoint import save_model
+from xlenet.checkpoint import load_model, save_arrays, save_model
 from xlenet.data import Dataset
 from xlenet.errors import DataNotFoundError
 
@@ -174,6 +174,20 @@ def test_data_that_do_not_fit_are_one_line(
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert said in line
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_network_whose_results_are_not_finite(
+    arguments: tuple[str, ...], model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, about = load_model(model / "model.safetensors")
+    state["fc5.weight"].flat[:3] = 3e38
+    save_arrays(model / "model.safetensors", state, about)
+    assert call("--model", model, *arguments) == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: evaluate: got a network whose results are not finite")
 
 
 def test_names_that_differ_are_noted(model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

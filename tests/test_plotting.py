@@ -118,6 +118,26 @@ def test_images_held_out_have_a_curve_of_their_own(tmp_path, drawn):
         plot_curves([*history, *falling(1)], tmp_path / "curves.png")
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(0.1, 0.1), (0.2, 0.3), (0.4, 0.5), (0.6, 0.7), (0.78, 0.81), (0.1, 0.79), (0.0, 0.0), (0.0, 1.0), (0.8, 0.8),
+     (0.9, 0.95), (1.0, 1.0), (0.1, 0.99)],
+)  # fmt: skip
+def test_accuracies_of_any_height_have_ticks_and_none_is_below_zero(tmp_path, drawn, first, last):
+    history = [epoch(k, train_accuracy=value, test_accuracy=value) for k, value in enumerate((first, last), start=1)]
+    plot_curves(history, tmp_path / "curves.png")
+    axes = drawn.figure.axes[1]
+    bottom, top = axes.get_ylim()
+    assert 1.0 >= bottom > top >= 0.0
+    assert bottom >= 1 - first
+    assert top <= 1 - last
+    ticks = axes.get_yticks()
+    assert all(top <= tick <= bottom for tick in ticks)
+    assert 3 <= len(ticks) <= 10
+    assert axes.get_yscale() == ("linear" if last < 0.8 or first in (0.78, 0.8, 0.9) else "symlog")
+    drawn.assert_legible()
+
+
 @pytest.mark.parametrize("shift", [0.0, 1e-9, -0.5, 0.3])
 def test_three_labels_in_one_place_are_pushed_apart(tmp_path, drawn, shift):
     same = [epoch(1, 0.05, 0.985, 0.05, 0.985), epoch(2, 0.05, 0.985, 0.05, 0.985)]

@@ -392,3 +392,12 @@ def test_the_metadata_is_the_same_json_in_both_kinds_of_files(tmp_path: Path) ->
     props = {prop.key: prop.value for prop in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert json.loads(props["xlenet"]) == reader().about()
     assert reader().about()["class_names"] == list(DIGITS)
+
+
+@pytest.mark.parametrize("about", [True, False])
+def test_a_negative_variance_is_refused(about: bool, file: Path) -> None:
+    state = LeNet5(rng=0).state_dict()
+    state["bn2.running_var"][3] = -0.5
+    save_arrays(file, state, reader().about() if about else {})
+    with pytest.raises(DataError, match="'bn2.running_var' has a variance of -0.5"):
+        load_trained(file)

@@ -18,7 +18,7 @@ from .commands import BELOW_EXPECTED, chosen_backend, run_command, say
 from .console import DownloadBar, complain
 from .data import Dataset, Images, load
 from .data.registry import NAMES
-from .errors import printable
+from .errors import DataError, printable
 from .experiment import UsageError
 from .metrics import confusion_matrix
 from .options import add_backend, add_data_dir, add_model, number, path, whole
@@ -127,12 +127,22 @@ def _load(name: str, trained: Trained, options: argparse.Namespace) -> Dataset:
 
 
 def measure(trained: Trained, dataset: Dataset, batch_size: int = 500) -> Result:
-    """Ask the network about all test images of a data set that fits it."""
+    """Ask the network about all test images of a data set that fits it.
+
+    Raises:
+        DataError: what it makes of them is not finite.
+    """
     images = Images(dataset.x_test, dataset.y_test, trained.normalization)
-    trained.model.infer(images.batch(slice(0, min(batch_size, len(images))))[0])  # whatever is done only once
-    began = time.perf_counter()
-    found = evaluate(trained.model, images, batch_size=batch_size)
-    seconds = time.perf_counter() - began
+    with np.errstate(all="ignore"):  # it is said in words
+        trained.model.infer(images.batch(slice(0, min(batch_size, len(images))))[0])  # whatever is done only once
+        began = time.perf_counter()
+        found = evaluate(trained.model, images, batch_size=batch_size)
+        seconds = time.perf_counter() - began
+    if not math.isfinite(found.loss):
+        raise DataError(
+            "evaluate: got a network whose results are not finite; expected finite ones; its weights are out of all "
+            "proportion: train it again"
+        )
     confusion = confusion_matrix(dataset.y_test, found.predictions, len(trained.class_names))
     return Result(len(images), found.loss, found.accuracy, confusion, 1000.0 * seconds / len(images))
 
@@ -201,7 +211,7 @@ def _record(result: Result, trained: Trained, file: str, data: str, where: str) 
         "title": trained.title,
         "data": data,
         "images": result.images,
-        "loss": result.loss if math.isfinite(result.loss) else None,
+        "loss": result.loss,
         "accuracy": result.accuracy,
         "standard_error": result.standard_error,
         "recall": [{"class": name, "recall": result.recall(label)} for label, name in enumerate(names)],

@@ -85,7 +85,9 @@ def _train(options: argparse.Namespace) -> int:
             complain(f"interrupted after {done}; the model so far is in {run.path}; --resume --out {out} goes on")
             return interrupted
         accuracy = run.history[-1].test_accuracy
-        run.draw(experiment.model, experiment.test, dataset.class_names, titled(dataset.name))
+        left_out = run.draw(experiment.model, experiment.test, dataset.class_names, titled(dataset.name))
+        if left_out:
+            complain(f"note: left out: {left_out}")
         for line in _results(run, len(experiment.test)):
             console.say(line)
     if options.expect is not None and accuracy < options.expect:
