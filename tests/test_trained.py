@@ -399,5 +399,5 @@ def test_a_negative_variance_is_refused(about: bool, file: Path) -> None:
     state = LeNet5(rng=0).state_dict()
     state["bn2.running_var"][3] = -0.5
     save_arrays(file, state, reader().about() if about else {})
-    with pytest.raises(DataError, match="'bn2.running_var' has a variance of -0.5"):
+    with pytest.raises(DataError, match=r"'bn2\.running_var' has a variance of -0\.5"):
         load_trained(file)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from .backend import Backend, default_backend, resolve_backend
 from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line, is_out_of_memory
+from .backend.report import why_broken
 from .console import complain
 from .errors import MissingExtraError, OutputError, XlenetError
 from .experiment import UsageError
+from .plotting.figures import new_figure
 
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
@@ -90,14 +92,27 @@ def say(text: str) -> None:
 
 
 def check_extras(what: str, *packages: str, extra: str = "train") -> None:
-    """Say what is not installed, and how to get it.
+    """Say what is not installed or does not import, and how to mend it: before the work, and not after it.
 
     Raises:
-        MissingExtraError: one of `packages` is not.
+        MissingExtraError: it is so with one of `packages`, which are names of modules.
+        OutputError: Matplotlib finds no folder to keep its settings in.
     """
-    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    absent = [name for name in packages if importlib.util.find_spec(name.partition(".")[0]) is None]
     if absent:
-        raise MissingExtraError(f'{what} needs {", ".join(absent)}, not installed here; pip install "xlenet[{extra}]"')
+        names = ", ".join(name.partition(".")[0] for name in absent)
+        raise MissingExtraError(
+            f'{what}: got no {names}, not installed here; expected it; pip install "xlenet[{extra}]"'
+        )
+    for name in packages:
+        if name == "matplotlib":  # which wants a folder for itself, besides
+            new_figure(1.0, 1.0)
+        elif why := why_broken(name):
+            package = name.partition(".")[0].replace("PIL", "pillow")
+            raise MissingExtraError(
+                f"{what}: got a {package} that does not import ({why}); expected one that does; "
+                f"pip install --force-reinstall {package}"
+            )
 
 
 def chosen_backend(name: str | None) -> Backend:

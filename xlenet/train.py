@@ -55,7 +55,7 @@ def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    check_extras("training", "matplotlib", "safetensors", "threadpoolctl", "tqdm")
+    check_extras("training", "matplotlib", "safetensors.numpy", "threadpoolctl", "tqdm")
     options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
     backend = chosen_backend(options.backend)
     with use_backend(backend), use_threads(options.threads):
