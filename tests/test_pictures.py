@@ -50,6 +50,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], Any, int]] = {
     "one bit": (lambda: encoded(of(GREY > 90), "PNG"), 255 * (GREY > 90), 0),
     "palette": (lambda: encoded(of(COLOURS).quantize(200), "PNG"), COLOURS, 12),
     "16 bits": (lambda: encoded(of(GREY.astype(np.uint16) * 257), "PNG"), GREY, 0),
+    "16 bits, in between": (lambda: encoded(of(GREY.astype(np.uint16) * 257 + 100), "PNG"), GREY, 0),
     "16 bits, TIFF": (lambda: encoded(of(GREY.astype(np.uint16) * 257), "TIFF"), GREY, 0),
     "16 bits, high": (lambda: encoded(of(np.repeat(GREY, 400, 0).astype(np.uint16) * 257), "TIFF"),
                       np.repeat(GREY, 400, 0), 0),
@@ -159,9 +160,11 @@ def test_a_note_that_is_damaged_is_no_reason_to_refuse_the_picture(tmp_path: Pat
     """Neither of a picture that is asked about, nor of one to learn from."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    data = encoded(of(COLOURS), "PNG", exif=exif.tobytes()[:15])
-    with pytest.raises(Exception, match=r"."), Image.open(io.BytesIO(data)) as image:
-        ImageOps.exif_transpose(image)
+    data = encoded(of(COLOURS), "PNG", exif=exif.tobytes()[:12])
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        with pytest.raises(Exception, match=r"buffer of 4 bytes"):
+            ImageOps.exif_transpose(image)
     (tmp_path / "a.png").write_bytes(data)
     for read in (read_picture, reader.read_on_white):
         np.testing.assert_array_equal(read(tmp_path / "a.png"), COLOURS)
@@ -187,6 +190,8 @@ def test_a_picture_to_learn_from_is_not_unpacked_larger_than_it_is_wanted(mode: 
     large.save(tmp_path / "a.tif")
     found = reader.read_on_white(tmp_path / "a.tif", 10)
     assert found.shape[:2] == (55, 82)  # a whole 11 times smaller, and not below 80
+    of(np.repeat(GREY, 1000, 0).astype(np.uint16) * 257).save(tmp_path / "deep.tif")
+    assert len(reader.read_on_white(tmp_path / "deep.tif", 10)) == 80
     whole = reader.read_on_white(tmp_path / "a.tif")
     assert whole.shape[:2] == (600, 900)
     assert abs(found.mean() - whole.mean()) < 1

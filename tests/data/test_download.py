@@ -115,7 +115,10 @@ FAILURES = {
         fakes.status(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
         r"^got HTTP status 429 and the wish .* later \(Wed, 21 Oct 2026 07:28:00 GMT\), which is not waited for$",
     ),
-    "rude about it": (fakes.status(429, Retry_After="\x1b[31m" + "9" * 5000), r"later \(\\x1b\[31m9{29}\.\.\.\), which"),
+    "rude about it": (
+        fakes.status(429, Retry_After="\x1b[31m" + "9" * 5000),
+        r"later \(\\x1b\[31m9{29}\.\.\.\), which",
+    ),
     "not modified": (fakes.status(304), "^got HTTP status 304$"),
     "redirect to itself": (
         fakes.redirect("/file"),

@@ -97,20 +97,21 @@ def decode(file: BinaryIO, name: str, operation: str, side: int | None = None) -
         DataError: it is no picture of a known kind, is damaged, or has more than 64 million pixels.
         MissingExtraError: Pillow is not installed.
     """
+    require_pillow(operation)
+    from PIL import Image
+
     with _opened(file, name, operation) as image:
         if side is not None and image.format == "JPEG":
             image.draft(image.mode, (8 * side, 8 * side))
         upright = _upright(image)
-        if upright.mode.startswith("I") or upright.mode == "F":
-            return _from_deep(np.asarray(upright))
-        plain = _plain(upright)
+        deep = upright.mode.startswith("I") or upright.mode == "F"
+        plain = Image.fromarray(_from_deep(np.asarray(upright))) if deep else _plain(upright)
         return np.array(plain if side is None else _reduced(plain, 8 * side))
 
 
 @contextlib.contextmanager
 def _opened(file: BinaryIO, name: str, operation: str) -> Iterator[Any]:
     """Give what Pillow makes of the header; whatever Pillow raises while this is open is told in words."""
-    require_pillow(operation)
     from PIL import Image
 
     Image.init()  # all formats, whichever have been asked for
