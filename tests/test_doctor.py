@@ -580,6 +580,19 @@ def test_the_known_step_is_pytorchs(torch: Any) -> None:
     assert set(theirs) - set(smoke.KNOWN) == {"conv1.bias", "conv2.bias"}
 
 
+def test_tf32_on_a_gpu_may_be_further_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = {name: value * (1.0 + 5e-4) for name, value in smoke.KNOWN.items()}
+    monkeypatch.setattr(smoke, "measured", lambda _: off)
+    monkeypatch.setattr(report, "is_on_gpu", lambda _: True)
+    with pytest.raises(smoke.SmokeError, match="within 1e-05"):
+        smoke.check_known()
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert smoke.check_known() == pytest.approx(5e-4)
+    monkeypatch.setattr(report, "is_on_gpu", lambda _: False)
+    with pytest.raises(smoke.SmokeError, match="within 1e-05"):
+        smoke.check_known()
+
+
 def _wrong(right: Any, change: Any) -> Any:
     def product(*arguments: Any, **options: Any) -> Any:
         y = right(*arguments, **options)

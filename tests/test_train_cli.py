@@ -698,7 +698,7 @@ def test_7_below_what_was_expected_with_everything_saved(
 ) -> None:
     assert quick(out, "--expect", 1.0, "--lr", 1e-6) == 7
     accuracy = lines(out)[-1]["test_accuracy"]
-    assert f"error: got a test accuracy of {accuracy:.4f}; expected at least 1" in capsys.readouterr().err
+    assert f"error: --expect: got a test accuracy of {accuracy:.4f}; expected at least 1" in capsys.readouterr().err
     assert names(out) == FILES
     assert quick(out, "--expect", accuracy, "--lr", 1e-6) == 0, "what is reached exactly is reached"
     assert quick(out, "--expect", 0.0) == 0

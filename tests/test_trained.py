@@ -358,6 +358,11 @@ def no_classes(interop: Any, path: Path) -> None:
     interop.export_onnx(ReLU().eval(), path, (1, 4, 4))
 
 
+def one_number(interop: Any, path: Path) -> None:
+    model = Sequential(flatten=Flatten(), fc=Linear(16, 1, rng=0)).eval()
+    interop.export_onnx(model, path, (1, 4, 4))
+
+
 def said(about: Any) -> Callable[[Any, Path], None]:
     def write(interop: Any, path: Path) -> None:
         model = Sequential(flatten=Flatten(), fc=Linear(16, 3, rng=0)).eval()
@@ -370,6 +375,7 @@ def said(about: Any) -> Callable[[Any, Path], None]:
     ("write", "reason"),
     [
         (no_images, r"it takes x of shape \(5,\) each"),
+        (one_number, "it gives one number for each image, and not one for each of two classes"),
         (no_classes, r"it makes \(1, 1, 4, 4\) of one image"),
         (said({"class_names": ["a"]}), "names of classes"),
         (said({"normalization": {"mean": [0.0], "std": [0.0]}}), "normalization with a standard deviation"),

@@ -14,7 +14,7 @@ from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line, is_out_of_memory
 from .backend.report import why_broken
 from .console import complain
-from .errors import MissingExtraError, OutputError, XlenetError
+from .errors import MissingExtraError, OutputError, XlenetError, printable
 from .experiment import UsageError
 from .plotting.figures import new_figure
 
@@ -80,6 +80,8 @@ def say(text: str) -> None:
         OutputError: it cannot be written.
         BrokenPipeError: whoever read it has gone.
     """
+    if sys.stdout is None:  # closed before the program began
+        raise OutputError("standard output: got it closed; expected to be able to write to it; leave it open")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -89,6 +91,24 @@ def say(text: str) -> None:
         raise OutputError(
             f"standard output: got {error.strerror or error}; expected to be able to write to it; make room"
         ) from error
+
+
+def check_output(option: str, path: str | None) -> None:
+    """Check that an option's picture can be written: before the work, as far as that can be told without writing it.
+
+    Raises:
+        OutputError: its folder is not there, or is none of ours.
+        MissingExtraError: Matplotlib, which draws it, cannot be used.
+    """
+    if path is None:
+        return
+    folder = os.path.dirname(path) or "."
+    if "\0" in path or not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(path):
+        raise OutputError(
+            f"{option}: got {printable(path)!r}; expected the name of a file, in a folder that is there and can be "
+            "written; choose another"
+        )
+    check_extras(option, "matplotlib")
 
 
 def check_extras(what: str, *packages: str, extra: str = "train") -> None:
@@ -133,4 +153,7 @@ def check_backend_name(name: str | None) -> None:
         UsageError: an empty name, most likely a shell variable that is not set.
     """
     if name == "":
-        raise UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
+        raise UsageError(
+            "--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto; name one, or leave the "
+            "option out"
+        )

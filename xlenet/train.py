@@ -91,7 +91,10 @@ def _train(options: argparse.Namespace) -> int:
         for line in _results(run, len(experiment.test)):
             console.say(line)
     if options.expect is not None and accuracy < options.expect:
-        complain(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}")
+        complain(
+            f"error: --expect: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}; train "
+            "longer, or ask for less"
+        )
         return BELOW_EXPECTED
     return 0
 

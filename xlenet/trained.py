@@ -295,6 +295,8 @@ def _count_classes(model: Layer, shape: tuple[int, int, int]) -> int:
         logits = model.infer(to_device(np.zeros((1, *shape), _dtype(model))))
     if len(logits.shape) != 2 or logits.shape[0] != 1:
         raise ValueError(f"it makes {tuple(logits.shape)} of one image")
+    if logits.shape[1] == 1:  # to be sure of it would be no answer
+        raise ValueError("it gives one number for each image, and not one for each of two classes or more")
     return _whole("classes", int(logits.shape[1]), _MOST_CLASSES)
 
 
