@@ -32,6 +32,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_type_aliases = {"Array": "Array", "Padding": "Padding"}
 python_maximum_signature_line_length = 80
 napoleon_numpy_docstring = False

@@ -223,5 +223,92 @@ def test_a_tensor_on_another_device_is_refused_in_words(numpy_lib: Lib) -> None:
     y = np.arange(4) % 2
     with pytest.raises(TypeError, match=message("fit", got="x, a torch.Tensor", expected="on the host")):
         fit(on_rows(), torch.zeros((4, 5), device="meta"), y)
-    with pytest.raises(TypeError, match=message("fit", got="x, a torch.Tensor", expected="on the host")):
+    with pytest.raises(TypeError, match=message("fit", got="x, a torch.Tensor", expected="on the host")) as told:
         fit(on_rows(), torch.zeros((4, 5), requires_grad=True), y)
+    assert str(told.value).endswith("; call its .detach()")
+    with pytest.raises(TypeError, match=message("fit", got="x, a torch.Tensor", expected="on the host")) as told:
+        fit(on_rows(), torch.zeros((4, 5), dtype=torch.bfloat16), y)
+    assert str(told.value).endswith("; call its .float(), or cast it to float32")
+
+
+# ==== what a type is called ====
+
+
+class Elsewhere:
+    """An array of a library that names its types in its own way, as TensorFlow does; or that has none."""
+
+    def __init__(self, array: Any, dtype: str | None) -> None:
+        self.array = array
+        if dtype is not None:
+            self.dtype = dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.array
+
+
+@pytest.mark.parametrize("dtype", ["<dtype: 'uint8'>", "uint8", "float32", None])
+def test_bytes_are_bytes_whatever_they_are_called(numpy_lib: Lib, rng: np.random.Generator, dtype: str | None) -> None:
+    """Else they were normalised by themselves, and nobody was told."""
+    x, y = draw(rng, 12)
+    model, given, normalization = network(), Elsewhere(x // 4, dtype), Images(x, y).normalization
+    expected = predict(model, x // 4, normalization=normalization)
+    np.testing.assert_array_equal(predict(model, given, normalization=normalization), expected)
+    assert evaluate(model, given, y, normalization=normalization) is not None
+    for measure in (lambda: predict(model, given), lambda: evaluate(model, given, y)):
+        with pytest.raises(TypeError, match="normalization None; expected that of the images"):
+            measure()
+    floats = Elsewhere((x / 255.0).astype("float32"), dtype)
+    assert predict(model, floats).shape == (12, CLASSES)
+    with pytest.raises(TypeError, match="got normalization beside x that is no array of bytes"):
+        predict(model, floats, normalization=normalization)
+
+
+# ==== what to do ====
+
+
+def advice(call: Any) -> str:
+    with pytest.raises((TypeError, ValueError)) as told:
+        call()
+    return str(told.value).rpartition("; ")[2]
+
+
+def test_what_to_do_about_labels_that_are_none(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((12, 5)), np.arange(12) % CLASSES
+    for labels, words in [
+        (np.eye(CLASSES, dtype=int)[y], "take the argmax of one-hot rows"),
+        (np.eye(CLASSES)[y], "take the argmax of one-hot rows"),
+        (y.astype(float), "cast them, with y.astype(int)"),
+        (x[:, 0], "this trains classifiers, so put numbers of classes in the place of measured ones"),
+        (np.array(["ant", "bee", "cat"])[y], "number the classes: names, y = numpy.unique(y, return_inverse=True)"),
+        (y[None], "reshape it"),
+    ]:
+        assert advice(lambda labels=labels: fit(on_rows(), x, labels)) == words
+
+
+def test_truth_values_are_two_classes(numpy_lib: Lib, rng: np.random.Generator) -> None:
+    x, y = draw(rng, 12)
+    one, other = network(), network()
+    fit(one, x, y > 0, epochs=1, batch_size=4)
+    fit(other, x, (y > 0).astype(int), epochs=1, batch_size=4)
+    same(numpy_lib, one, other)
+
+
+def test_a_data_set_of_another_type_is_told_what_to_be(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((12, 5)), np.arange(12) % CLASSES
+    assert advice(lambda: fit(on_rows(), Examples(x, y))) == 'make it with dtype="float32"'
+    assert advice(lambda: fit(on_rows("float64"), Examples(x, y, dtype="float32"))) == 'make it with dtype="float64"'
+
+
+def test_a_part_that_the_model_does_not_take_is_named(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((12, 5)), np.arange(12) % CLASSES
+    with pytest.raises(ValueError, match=r"^fit: got test that the model does not take \(linear: got weight"):
+        fit(on_rows(), x, y, test=(x[:, :3], y))
+    with pytest.raises(ValueError, match=r"^linear: got weight"):
+        fit(on_rows(), x[:, :3], y)
+
+
+def test_a_model_is_in_training_mode_afterwards(rng: np.random.Generator) -> None:
+    """As the docstring says."""
+    model = on_rows().eval()
+    fit(model, rng.standard_normal((12, 5)), np.arange(12) % CLASSES, epochs=1)
+    assert model.training

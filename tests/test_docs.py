@@ -17,6 +17,7 @@ import pytest
 
 import xlenet
 from tests.libraries import open_partner, skip_or_fail
+from tests.test_imports import FLOORS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -24,7 +25,7 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts
 # Whose names the API reference must have: what they list, or else their own public functions and classes.
 MODULES = ("xlenet", "xlenet.data", "xlenet.training", "xlenet.testing", "xlenet.plotting", "xlenet.errors")
 MODULES += ("xlenet.checkpoint", "xlenet.trained", "xlenet.snapshots", "xlenet.losses", "xlenet.optim", "xlenet.layers")
-MODULES += ("xlenet.interop", "xlenet.schedules", "xlenet.models")
+MODULES += ("xlenet.interop", "xlenet.schedules", "xlenet.models", "xlenet.inside")
 # Two names for one function, one of them in the reference; and what only neighbours in the package call.
 SHOWN_AS = {f"xlenet.{name}": f"xlenet.functional.{name}" for name in ("img2col", "col2img")}
 FOR_OTHER_MODULES = {"xlenet.checkpoint.read_arrays", "xlenet.training.check_finite"}
@@ -79,6 +80,14 @@ def test_formulas_are_formulas(site: Path) -> None:
 
 def test_every_public_name_is_in_the_api_reference(site: Path) -> None:
     assert public_names() - documented(site) == set()
+
+
+def test_the_page_on_the_architecture_has_every_module() -> None:
+    """On its floor: the table of the page is the one that is enforced."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE)
+    found = {name: int(number) for number, cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert found == FLOORS
 
 
 def documented(site: Path) -> set[str]:

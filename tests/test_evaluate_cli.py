@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.reader import digits, reader
-from xlenet import LeNet5, evaluate
+from xlenet import LeNet5, evaluate, train
 from xlenet.checkpoint import load_model, save_arrays, save_model
 from xlenet.data import Dataset
 from xlenet.errors import DataNotFoundError
@@ -168,7 +168,11 @@ def test_of_many_classes_the_worst_come_first(
 ABOUT = {"architecture": "LeNet5", "image_size": 28, "channels": 1, "classes": 10, "relu_after_conv3": False,
          "normalization": {"mean": [33.0], "std": [78.0]}, "data": "generated"}  # fmt: skip
 MISFITS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "other classes": ({"classes": 7}, {"classes": 7}, "of 10 classes for a model of 7; expected as many"),
+    "other classes": (
+        {"classes": 7},
+        {"classes": 7},
+        "of 10 classes for a model of 7, 7, 8, 9 not among them; expected as many",
+    ),
     "colours": (
         {"channels": 3},
         {"channels": 3, "normalization": {"mean": [1.0] * 3, "std": [1.0] * 3}},
@@ -211,6 +215,79 @@ def test_names_that_differ_are_noted(model: Path, asked: list[Any], capsys: pyte
     assert "note: the classes have other names: a, b, c, ... in the model, 0, 1, 2, ... in the data" in (
         capsys.readouterr().err
     )
+
+
+def named(data: Dataset, names: list[str], numbers: list[int]) -> Dataset:
+    """The same images, under `names`, where class `label` is now class `numbers[label]`; those of -1 are left out."""
+    labels = np.array(numbers)[data.y_test]
+    return data._replace(x_test=data.x_test[labels >= 0], y_test=labels[labels >= 0], class_names=tuple(names))
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers", "told"),
+    [
+        (list("9876543210"), list(range(9, -1, -1)), ""),
+        (list("0123456"), [*range(7), -1, -1, -1], "note: the data have no images of 7, 8, 9"),
+        (list("13"), [-1, 0, -1, 1, *[-1] * 6], "note: the data have no images of 0, 2, 4, ..."),
+    ],
+)
+def test_classes_of_the_same_name_are_the_same(
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    names: list[str],
+    numbers: list[int],
+    told: str,
+) -> None:
+    """In whatever order, and however few of them."""
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: named(digits(), names, numbers))
+    assert call("--model", model, "--data", "x", "--json") == 0
+    captured = capsys.readouterr()
+    there = np.array([str(label) in names for label in range(10)])
+    expected = oracle()[1] * there[:, None]
+    assert json.loads(captured.out)["confusion"] == expected.tolist()
+    assert captured.err.strip() == told
+
+
+def test_some_classes_of_the_model_and_some_others(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their places they would be taken for each other."""
+    save_model(model / "model.safetensors", reader().model, reader().about() | {"class_names": list("abcdefghij")})
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: digits()._replace(class_names=tuple("bcdefghijk")))
+    assert call("--model", model, "--data", "x") == 2
+    assert "with classes that the model has not (k), beside others that it has" in capsys.readouterr().err
+
+
+# ==== data without a test part ====
+
+
+@pytest.mark.parametrize("which", ["what was learnt from", "others", "who knows"])
+def test_all_of_new_images_are_measured(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And of those that were learnt from, or may have been, the fifth that was held out."""
+    x, y = digits().x_train[:100, 0], digits().y_train[:100]
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y)
+    np.savez(tmp_path / "new.npz", x_train=x[::-1], y_train=y[::-1])
+    out, data = tmp_path / "out", tmp_path / ("mine.npz" if which == "what was learnt from" else "new.npz")
+    assert train.main(["--data", str(tmp_path / "mine.npz"), "--out", str(out), "--epochs", "1", "--quiet"]) == 0
+    if which == "who knows":
+        about = {name: value for name, value in reader().about().items() if name != "data_digest"}
+        save_model(out / "model.safetensors", reader().model, about)
+    capsys.readouterr()
+    assert call("--model", out, "--data", data, "--json") == 0
+    captured = capsys.readouterr()
+    held_out, note = captured.err.splitlines()
+    assert held_out.startswith("note: no test part here: ")
+    told = {
+        "what was learnt from": "note: only the images held out are measured: the model has learnt from the others",
+        "others": "note: all 100 images are measured: these are not the data that the model has learnt from",
+        "who knows": "note: only the images held out are measured: the model may have learnt from the others",
+    }
+    assert note == told[which]
+    images = json.loads(captured.out)["images"]
+    assert images == 100 if which == "others" else 10 < images < 30
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ DAMAGED = {
     "cut in the middle": (SOUND[:-30], "truncated"),
     "JPEG, cut": (encoded(of(COLOURS), "JPEG")[:-40], "load|truncated"),
     "of 10^10 pixels": (png(100_000, 100_000), r"pixels|exceeds limit"),
-    "of 10^8 pixels": (png(10_000, 10_000), r"10000 x 10000 pixels, of which 64,000,000 are the most"),
+    "of 10^8 pixels": (png(10_000, 10_000), r"10000 x 10000 pixels, of which 50,000,000 are the most"),
     "of no pixels": (png(0, 5), "."),
     "of damaged pixels": (png(100, 100, b"\0" * 50), "."),
     "a floating NaN": (encoded(of(np.full((2, 2), np.nan, np.float32)), "TIFF"), "NaN among them"),

@@ -187,7 +187,7 @@ def change(path: Path, name: str, value: float, to: Path | None = None) -> None:
 
 
 def test_the_best_network_is_drawn_where_there_is_one(
-    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     titles: list[str] = []
     original = plot.draw_filters
@@ -199,7 +199,9 @@ def test_the_best_network_is_drawn_where_there_is_one(
     monkeypatch.setattr(plot, "draw_filters", listen)
     assert call(run, "--out", tmp_path / "last") == 0
     change(run / "model.safetensors", "conv1.weight", 9.0, run / "best.safetensors")
+    assert capsys.readouterr().err == ""
     assert call(run, "--out", tmp_path / "best") == 0
+    assert capsys.readouterr().err.startswith("note: the network is that of best.safetensors")
     assert titles == ["LeNet-5 on MNIST", "LeNet-5 on MNIST (best.safetensors)"]
     for name in ("filters.png", "features.png"):
         assert (tmp_path / "last" / name).read_bytes() != (tmp_path / "best" / name).read_bytes()

@@ -159,7 +159,7 @@ def test_ink_from_side_to_side_is_noted(model: Path, tmp_path: Path, capsys: pyt
     Image.fromarray(black_on_white(ink)).save(tmp_path / "ruled.png")
     assert call("--model", model, tmp_path / "ruled.png") == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"note: {tmp_path / 'ruled.png'}: what was found reaches from side to side")
+    assert captured.err.startswith(f"note: {tmp_path / 'ruled.png'}: what was found reaches the picture's border, or")
     assert call("--model", model, "--json", tmp_path / "ruled.png") == 0
     assert json.loads(capsys.readouterr().out)[0]["note"].startswith("what was found reaches")
     assert call("--model", model, "--raw", tmp_path / "ruled.png") == 0

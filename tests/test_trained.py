@@ -190,6 +190,7 @@ def test_who_wants_digits_as_mnist_has_them(change: dict[str, Any], digits_wante
         ({"class_names": ["a", "b", "c" * 201]}, "names of classes"),
         ({"class_names": {"a": 1, "b": 2, "c": 3}}, "names of classes"),
         ({"data": 5}, "trained on 5"),
+        ({"data_digest": 5}, "trained on 5"),
         ({"data": ["mnist"]}, "trained on "),
     ],
 )

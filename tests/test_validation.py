@@ -157,7 +157,7 @@ def test_the_best_model_is_kept_beside_the_last(tmp_path: Path, capsys: pytest.C
     stay, _ = hold_out(TRAIN, HELD)
     assert mean == pytest.approx(data.x_train[stay].mean()), "measured without those held out"
     said = capsys.readouterr().out
-    assert f"tiny ({TRAIN - HELD:,} + {HELD} held out + 30 images)" in said
+    assert f"tiny ({TRAIN - HELD:,} + {HELD} held out + 30 images, 10 classes: 0, 1, 2, ...)" in said
     assert said.count("validation loss") == EPOCHS
     assert f"best on the images held out: epoch {best['epoch']}, {best['validation_accuracy']:.2%} of them" in said
     assert json.loads((out / "config.json").read_text(encoding="utf-8"))["validation"] == HELD

@@ -39,11 +39,20 @@ def read_real(operation: str, name: str, array: Any) -> Any:
     except (TypeError, RuntimeError) as error:  # the latter is PyTorch's
         raise TypeError(
             f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy, or one on the host that "
-            "NumPy can read; convert or fetch it first"
+            f"NumPy can read; {_made_readable(array)}"
         ) from error
     if host.dtype.kind not in "iuf":
         raise TypeError(f"{operation}: got {name} {host.dtype}; expected real numbers; cast it")
     return host
+
+
+def _made_readable(array: Any) -> str:
+    """Return what to do with an array that NumPy cannot read."""
+    if str(getattr(array, "dtype", "")).endswith("bfloat16"):
+        return "call its .float(), or cast it to float32"
+    if getattr(array, "requires_grad", False) is True:
+        return "call its .detach()"
+    return "convert or fetch it first"
 
 
 def on_device(operation: str, name: str, array: Array) -> contextlib.AbstractContextManager[Any]:

@@ -8,10 +8,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from .errors import printable
 from .training import Epoch, Progress
 
 _REFRESH = 0.25  # seconds between two looks at loss and accuracy
@@ -81,6 +82,16 @@ def complain(line: str) -> None:
     """
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         print(line, file=sys.stderr, flush=True)
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first of some names of classes, for a line.
+
+    Example:
+        >>> few(["ant", "bee"]), few("abcd")
+        ('ant, bee', 'a, b, c, ...')
+    """
+    return ", ".join(printable(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _no_bar(quiet: bool) -> bool | None:

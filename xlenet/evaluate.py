@@ -15,7 +15,7 @@ import numpy as np
 
 from .backend import Array, use_backend
 from .commands import BELOW_EXPECTED, check_output, chosen_backend, run_command, say
-from .console import DownloadBar, complain
+from .console import DownloadBar, complain, few
 from .data import Dataset, Images, load
 from .data.registry import NAMES
 from .errors import DataError, printable
@@ -96,7 +96,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         trained = load_trained(file)
         name = options.data or _trained_on(trained)
         dataset = _load(name, trained, options)
-        _check_fit(trained, dataset)
+        _check_shape(trained, dataset)
+        dataset = _with_the_models_classes(trained, _all_or_a_part(trained, dataset))
         result = measure(trained, dataset, options.batch_size)
     where = f"{backend.name} {backend.xp.__version__}"
     names = tuple(printable(name) for name in trained.class_names)
@@ -162,27 +163,55 @@ def _trained_on(trained: Trained) -> str:
     )
 
 
-def _check_fit(trained: Trained, dataset: Dataset) -> None:
-    shape, classes = dataset.x_test.shape[1:], len(dataset.class_names)
+def _check_shape(trained: Trained, dataset: Dataset) -> None:
+    shape = dataset.x_test.shape[1:]
     if shape != trained.image_shape:
         raise UsageError(
             f"evaluate: got {printable(dataset.name)} with images {shape} for a model of images {trained.image_shape}; "
             "expected the same channels and size; give other --data or another --model"
         )
-    if classes != len(trained.class_names):
+
+
+def _all_or_a_part(trained: Trained, dataset: Dataset) -> Dataset:
+    """Return a data set that has no test part of its own with all its images as one, where none was learnt from."""
+    if not dataset.held_out:
+        return dataset
+    if trained.data_digest is None or trained.data_digest == dataset.digest():
+        perhaps = "has learnt" if trained.data_digest else "may have learnt"
+        complain(f"note: only the images held out are measured: the model {perhaps} from the others")
+        return dataset
+    x, y = np.concatenate([dataset.x_train, dataset.x_test]), np.concatenate([dataset.y_train, dataset.y_test])
+    complain(f"note: all {len(x):,} images are measured: these are not the data that the model has learnt from")
+    return dataset._replace(x_test=x, y_test=y, held_out=False)
+
+
+def _with_the_models_classes(trained: Trained, dataset: Dataset) -> Dataset:
+    """Return a data set with labels as the model has them: classes of the same name are the same class."""
+    mine, theirs = trained.class_names, dataset.class_names
+    if theirs == mine:
+        return dataset
+    strangers = [name for name in theirs if name not in mine]
+    if not strangers:
+        if missing := [name for name in mine if name not in theirs]:
+            complain(f"note: the data have no images of {few(missing)}")
+        numbers = np.array([mine.index(name) for name in theirs], np.int64)
+        return dataset._replace(y_test=numbers[dataset.y_test], class_names=mine)
+    if len(theirs) != len(mine):
         raise UsageError(
-            f"evaluate: got {printable(dataset.name)} of {classes} classes for a model of {len(trained.class_names)}; "
-            "expected as many; give other --data or another --model"
+            f"evaluate: got {printable(dataset.name)} of {len(theirs)} classes for a model of {len(mine)}, "
+            f"{few(strangers)} not among them; expected as many, or classes of the model; give other --data or another "
+            "--model"
         )
-    if dataset.class_names != trained.class_names:
-        complain(
-            f"note: the classes have other names: {_few(trained.class_names)} in the model, "
-            f"{_few(dataset.class_names)} in the data; the first is taken for the first, and so on"
+    if len(strangers) < len(theirs) and not all(name.isdecimal() for name in theirs):
+        raise UsageError(
+            f"evaluate: got {printable(dataset.name)} with classes that the model has not ({few(strangers)}), beside "
+            f"others that it has; expected classes of the model; leave them out, or give another --model"
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(printable(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+    complain(
+        f"note: the classes have other names: {few(mine)} in the model, {few(theirs)} in the data; the first is taken "
+        "for the first, and so on"
+    )
+    return dataset
 
 
 # ==== what it says ====

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+Seed: TypeAlias = int | np.random.Generator | None  # None draws one
 
-def generator(rng: Any = None) -> np.random.Generator:
+
+def generator(rng: Seed = None) -> np.random.Generator:
     """Return `rng` itself where it is a generator, else a new one with the seed `rng`; None draws a seed.
 
     Raises:

@@ -61,7 +61,7 @@ class LeNet5(Sequential):
         classes: int = 10,
         bn_decay: float = 0.9,
         lowering: str = "rows",
-        rng: Any = None,
+        rng: init.Seed = None,
         dtype: Any = "float32",
     ) -> None:
         channels, classes = integer("LeNet5", "channels", channels, 1), integer("LeNet5", "classes", classes, 1)

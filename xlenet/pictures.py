@@ -29,7 +29,7 @@ def read_picture(path: str | os.PathLike[str]) -> Array:
 
     Raises:
         DataNotFoundError: there is no such file.
-        DataError: it is no picture of a known kind, is damaged, or has more than 64 million pixels.
+        DataError: it is no picture of a known kind, is damaged, or has more than 50 million pixels.
         MissingExtraError: Pillow is not installed.
 
     Example:

@@ -154,6 +154,8 @@ def _draw_one(record: Record, options: argparse.Namespace) -> _Drawing:
         left_out.append(f"{FILTERS}, {', '.join(OF_IMAGES)}; there is neither a model nor a snapshot yet")
         return _Drawing(drawn, left_out, None if drawn else _nothing(record))
     title += of
+    if of:
+        complain(f"note: the network is that of {BEST}, which predict and evaluate take, too")
     filters = draw_filters(folder, trained.model, title)
     if filters is None:
         left_out.append(f"{FILTERS}; the network has no convolution")

@@ -23,8 +23,10 @@ from .trained import Trained, load_trained, trained_file
 _TOGETHER = 100  # pictures that the network is asked about at once
 _MOST_SHOWN = 200  # on a contact sheet
 _LONGEST_TITLE = 14  # letters under a picture
-_REACHES = "what was found reaches from side to side: ruled lines, a frame or a neighbour may be taken for the digit; "
-_REACHES += "--show draws what the network saw"
+_REACHES = (
+    "what was found reaches the picture's border, or from side to side: ruled lines, a frame or a neighbour may be "
+    "taken for the digit; --show draws what the network saw"
+)
 
 
 def prediction_options() -> argparse.ArgumentParser:

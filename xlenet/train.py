@@ -17,9 +17,10 @@ from .backend import debugging, to_host, unused_gpu, use_backend, use_threads
 from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line
 from .commands import BELOW_EXPECTED, check_extras, chosen_backend, run_command
-from .console import Console, DownloadBar, complain, interruptible
+from .console import Console, DownloadBar, complain, few, interruptible
 from .data import Dataset, load
 from .data.location import is_offline
+from .data.registry import NAMES
 from .errors import DataNotFoundError, DivergedError, shown
 from .experiment import Experiment, UsageError, complete, configuration, make_experiment
 from .options import training_options
@@ -75,7 +76,11 @@ def _train(options: argparse.Namespace) -> int:
             console.say(hint)
         # The same images under another name go on as what they were called at first: the same bytes.
         named = dataset.name if snapshot is None else str(snapshot.config.get("data", dataset.name))
-        about = config["model"] | {"normalization": experiment.train.normalization._asdict(), "data": named}
+        about = config["model"] | {
+            "normalization": experiment.train.normalization._asdict(),
+            "data": named,
+            "data_digest": config["data_digest"],
+        }
         with contextlib.closing(console), _showing_the_way(run):
             interrupted = _learn(options, experiment, run, console, config, about, snapshot)
         run.save_model(experiment.model, about)
@@ -177,9 +182,15 @@ def _what(experiment: Experiment, config: dict[str, Any], run: RunFolder) -> str
     held_out = "" if experiment.validation is None else f" + {len(experiment.validation):,} held out"
     return (
         f"xlenet {__version__} on {config['backend']}: LeNet-5 ({experiment.model.size:,} parameters), "
-        f"{config['data']} ({len(experiment.train):,}{held_out} + {len(experiment.test):,} images), "
+        f"{config['data']} ({len(experiment.train):,}{held_out} + {len(experiment.test):,} images{_classes(config)}), "
         f"{_count(config['epochs'], 'epoch')}, results in {run.path}"
     )
+
+
+def _classes(config: dict[str, Any]) -> str:
+    """Return what is learnt out of data of one's own: a folder too high, or too deep, shows here."""
+    names = config["model"]["class_names"]
+    return "" if config["data"] in NAMES else f", {len(names):,} classes: {few(names)}"
 
 
 def _where(snapshot: Snapshot | None, images: int, batch_size: int) -> str:

@@ -39,6 +39,7 @@ class Trained(NamedTuple):
         image_shape: (C, H, W) of the images that it takes.
         title: what it is, in words.
         data: name of the data that it was trained on; None where the file does not say.
+        data_digest: digest of these data, as from `xlenet.data.Dataset.digest`; None where the file does not say.
     """
 
     model: Layer
@@ -47,6 +48,7 @@ class Trained(NamedTuple):
     image_shape: tuple[int, int, int]
     title: str
     data: str | None = None
+    data_digest: str | None = None
 
     @property
     def reads_digits(self) -> bool:
@@ -105,8 +107,7 @@ class Trained(NamedTuple):
             "class_names": list(self.class_names),
             "normalization": {name: list(values) for name, values in self.normalization._asdict().items()},
         }
-        if self.data is not None:
-            told["data"] = self.data
+        told |= {name: said for name in ("data", "data_digest") if (said := getattr(self, name)) is not None}
         if isinstance(self.model, LeNet5):
             told |= {
                 "architecture": "LeNet5",
@@ -208,7 +209,15 @@ def _of_about(state: Mapping[str, Any], about: Mapping[str, Any]) -> Trained:
     model = LeNet5(size, channels=channels, classes=classes, relu_after_conv3=relu, rng=0)
     model.load_state_dict(state).eval()
     normalization = _normalization(about["normalization"], channels)
-    return Trained(model, normalization, _names(about, classes), (channels, size, size), "LeNet-5", _data(about))
+    return Trained(
+        model,
+        normalization,
+        _names(about, classes),
+        (channels, size, size),
+        "LeNet-5",
+        _text(about, "data"),
+        _text(about, "data_digest"),
+    )
 
 
 def _of_shapes(state: Mapping[str, Any]) -> Trained:
@@ -263,7 +272,7 @@ def _of_onnx(file: Path) -> Trained:
         title = "LeNet-5 as ONNX" if about.get("architecture") == "LeNet5" else "an ONNX network"
         if said is None:
             title += " (its file does not say how to normalise images: from 0 to 1)"
-        return Trained(network, normalization, names, shape, title, _data(about))
+        return Trained(network, normalization, names, shape, title, _text(about, "data"), _text(about, "data_digest"))
     except (KeyError, TypeError, ValueError, MemoryError) as error:
         raise DataError(
             f"load_trained: got {str(file)!r}, an ONNX file that is no classifier of images ({_reason(error)}); "
@@ -319,11 +328,12 @@ def _names(about: Mapping[str, Any], classes: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _data(about: Mapping[str, Any]) -> str | None:
-    name = about.get("data")
-    if name is not None and not isinstance(name, str):
-        raise ValueError(f"trained on {shown(name)}")
-    return name
+def _text(about: Mapping[str, Any], name: str) -> str | None:
+    """Return what is said about the data that a network was trained on."""
+    said = about.get(name)
+    if said is not None and not isinstance(said, str):
+        raise ValueError(f"trained on {shown(said)}")
+    return said
 
 
 def _normalization(said: Any, channels: int) -> Normalization:

@@ -77,6 +77,17 @@ class Progress(NamedTuple):
     lr: float = math.nan  # their peak in the whole run
 
 
+class _Ready(NamedTuple):
+    """What `fit` was asked to do, checked, and as it goes on with it."""
+
+    train: Labelled
+    test: Labelled | None
+    validation: Labelled | None
+    batch_size: int
+    lr: float
+    start: Position
+
+
 class Position(NamedTuple):
     """Where a run stands: with the model and the optimiser, all that is needed to go on.
 
@@ -187,12 +198,14 @@ def fit(
     else in each step, unless the class has an attribute ``capturable = True``.
 
     Args:
-        model: gives logits (N, K) for a batch of examples.
+        model: gives logits (N, K) for a batch of examples. It is in training mode afterwards, whatever it was in
+            before: call ``model.eval()`` to use it by the rules of evaluation (`evaluate` and `predict` do so
+            themselves).
         x: what to learn from, in an order of each epoch's own: arrays of NumPy or CuPy, or of another library on the
             host, such as PyTorch's. uint8 (N, C, H, W) are pixels, kept as bytes and normalised, each channel by its
             mean and standard deviation in `x`; floating numbers (N, ...) are taken as they are, in the type of the
             model's parameters. Or a data set: `xlenet.data.Images` or `xlenet.data.Examples`.
-        y: labels (N,) or (N, 1), integers from 0 up; None beside a data set.
+        y: labels (N,) or (N, 1), integers from 0 up, or truth values; None beside a data set.
         optimizer: made for `model`; None makes ``SGD(model, nesterov=True, weight_decay=5e-4)``.
         test: what to evaluate on after each epoch: a pair (x, y) of the same kind, normalised as the training set is,
             or a data set; None: nothing (the figures are NaN).
@@ -238,6 +251,56 @@ def fit(
     if optimizer is not None:
         _check_party("fit", model, optimizer)
         optimizer.check()
+    ready = _ready(model, x, y, optimizer, test, validation, epochs, batch_size, lr, start)
+    train, batch_size, start = ready.train, ready.batch_size, ready.start
+    if optimizer is None:  # last: making one moves the model's parameters
+        optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
+    for _, leaf in model.leaves():
+        leaf._count_from(optimizer.steps)
+    party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
+    way = choose_way(party, batch_size)
+    history = list(start.history)
+    steps = -(-len(train) // batch_size)
+    for epoch in range(start.epoch, epochs + 1):
+        done = start.step if epoch == start.epoch else 0
+        if done:
+            party.meter.resume(start.sums, min(done * batch_size, len(train)))
+        else:
+            party.meter.reset()
+        began = time.perf_counter() - (start.seconds if done else 0.0)
+        order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
+        rates = _rates(schedule, ready.lr, epoch, epochs, steps)
+        progress = Progress(epoch, done, steps, party.meter, 0.0, rates, ready.lr)
+        try:
+            for step in train_epoch(party, way, order, batch_size, rates, done):
+                progress = Progress(epoch, step, steps, party.meter, time.perf_counter() - began, rates, ready.lr)
+                if on_step is not None:
+                    on_step(progress)
+                if should_stop is not None and should_stop():
+                    return history
+                if step % _CHECK_EVERY == 0 and library_of(train.x).__name__ == "numpy":
+                    _check_loss(progress)
+        except NotFiniteError as error:
+            raise _located(error, model, progress) from error
+        history.append(_measured(party, ready, progress, time.perf_counter() - began))
+        if on_epoch is not None:
+            on_epoch(history[-1])
+    return history
+
+
+def _ready(
+    model: Layer,
+    x: Any,
+    y: Any,
+    optimizer: Optimizer | None,
+    test: Any,
+    validation: Any,
+    epochs: int,
+    batch_size: int | None,
+    lr: float | None,
+    start: Position | None,
+) -> _Ready:
+    """Check data, sizes and rates of `fit` against each other and the model, and fill in what was not said."""
     train = as_labelled("fit", ("x", "y"), x, y, **_beside(model))
     test, validation = (_part("fit", n, part, train, model) for n, part in (("test", test), ("validation", validation)))
     batch_size = min(BATCH_SIZE, len(train)) if batch_size is None else integer("fit", "batch_size", batch_size, 1)
@@ -255,57 +318,32 @@ def fit(
         if data is not None:
             _check_data("fit", name, data, model)
     _check_last_batch(model, train, batch_size)
-    if optimizer is None:  # last: making one moves the model's parameters
-        optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
-    for _, leaf in model.leaves():
-        leaf._count_from(optimizer.steps)
-    party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
-    way = choose_way(party, batch_size)
-    history = list(start.history)
-    steps = -(-len(train) // batch_size)
-    for epoch in range(start.epoch, epochs + 1):
-        done = start.step if epoch == start.epoch else 0
-        if done:
-            party.meter.resume(start.sums, min(done * batch_size, len(train)))
-        else:
-            party.meter.reset()
-        began = time.perf_counter() - (start.seconds if done else 0.0)
-        order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
-        factors = (schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps))
-        rates = [lr * number("fit", "schedule's factor", factor, 0.0) for factor in factors]
-        progress = Progress(epoch, done, steps, party.meter, 0.0, rates, lr)
-        try:
-            for step in train_epoch(party, way, order, batch_size, rates, done):
-                progress = Progress(epoch, step, steps, party.meter, time.perf_counter() - began, rates, lr)
-                if on_step is not None:
-                    on_step(progress)
-                if should_stop is not None and should_stop():
-                    return history
-                if step % _CHECK_EVERY == 0 and library_of(train.x).__name__ == "numpy":
-                    _check_loss(progress)
-        except NotFiniteError as error:
-            raise _located(error, model, progress) from error
-        seconds = time.perf_counter() - began
-        train_loss, train_accuracy = check_finite(progress, optimizer)
-        tested = _evaluated("test", model, test, progress)
-        validated = _evaluated("validation", model, validation, progress)
-        history.append(
-            Epoch(
-                epoch,
-                rates[-1],
-                train_loss,
-                train_accuracy,
-                tested.loss if tested else math.nan,
-                tested.accuracy if tested else math.nan,
-                seconds,
-                len(train) / seconds,
-                validated.loss if validated else None,
-                validated.accuracy if validated else None,
-            )
-        )
-        if on_epoch is not None:
-            on_epoch(history[-1])
-    return history
+    return _Ready(train, test, validation, batch_size, lr, start)
+
+
+def _rates(schedule: Callable[[float], float], lr: float, epoch: int, epochs: int, steps: int) -> list[float]:
+    """Return the learning rate of each step of an epoch."""
+    factors = (schedule(((epoch - 1) * steps + step) / (epochs * steps)) for step in range(steps))
+    return [lr * number("fit", "schedule's factor", factor, 0.0) for factor in factors]
+
+
+def _measured(party: Party, ready: _Ready, progress: Progress, seconds: float) -> Epoch:
+    """Return what is known after an epoch that took `seconds`."""
+    train_loss, train_accuracy = check_finite(progress, party.optimizer)
+    tested = _evaluated("test", party.model, ready.test, progress)
+    validated = _evaluated("validation", party.model, ready.validation, progress)
+    return Epoch(
+        progress.epoch,
+        progress.rates[-1],
+        train_loss,
+        train_accuracy,
+        tested.loss if tested else math.nan,
+        tested.accuracy if tested else math.nan,
+        seconds,
+        len(ready.train) / seconds,
+        validated.loss if validated else None,
+        validated.accuracy if validated else None,
+    )
 
 
 def _evaluated(name: str, model: Layer, data: Labelled | None, progress: Progress) -> Evaluation | None:
@@ -402,13 +440,36 @@ def _check_data(operation: str, name: str, data: Labelled, model: Layer) -> None
 
 
 def _shape_of_logits(operation: str, name: str, data: Labelled, model: Layer) -> tuple[int, ...]:
-    shape = tuple(model.infer(data.batch(slice(0, 1))[0]).shape)
+    try:
+        shape = tuple(model.infer(data.batch(slice(0, 1))[0]).shape)
+    except (TypeError, ValueError) as error:
+        told = _refused(error, operation, name, data, model)
+        if told is None:
+            raise
+        raise told from error
     if len(shape) != 2:
         raise ValueError(
             f"{operation}: got a model that makes {shape} of one example of {name}; expected logits (1, K); end it "
             "with Flatten and Linear"
         )
     return shape
+
+
+def _refused(error: Exception, operation: str, name: str, data: Labelled, model: Layer) -> Exception | None:
+    """Say which examples a model does not take; None where its own words do: those are about x, of the right type."""
+    wanted = _beside(model)["dtype"]
+    if isinstance(error, TypeError) and data.dtype != wanted:
+        return TypeError(
+            f"{operation}: got {name}, a data set of {data.dtype} for a model of {wanted}; expected {wanted}; make it "
+            f'with dtype="{wanted}"'
+        )
+    if name == "x":
+        return None
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(
+        f"{operation}: got {name} that the model does not take ({error}); expected examples such as those of x; "
+        "reshape or convert them"
+    )
 
 
 def _check_last_batch(model: Layer, train: Labelled, batch_size: int) -> None:
@@ -495,8 +556,8 @@ def evaluate(
     """
     batch_size = integer("evaluate", "batch_size", batch_size, 1)
     check_kind("evaluate", "model", model, Layer, "a Layer")
-    _check_normalization("evaluate", x, normalization)
     data = as_labelled("evaluate", ("x", "y"), x, y, **_beside(model), normalization=normalization)
+    _check_normalization("evaluate", x, data, normalization)
     _check_data("evaluate", "x", data, model)
     loss, meter, work, predictions = SoftmaxCrossEntropy(), Meter(data.x), Workspace(), []
     for part in parts(len(data), batch_size):
@@ -535,8 +596,8 @@ def predict(model: Layer, x: Any, *, normalization: Normalization | None = None,
     """
     batch_size = integer("predict", "batch_size", batch_size, 1)
     check_kind("predict", "model", model, Layer, "a Layer")
-    _check_normalization("predict", x, normalization)
     data = as_unlabelled("predict", "x", x, **_beside(model), normalization=normalization)
+    _check_normalization("predict", x, data, normalization)
     _shape_of_logits("predict", "x", data, model)
     work, found = Workspace(), []
     for part in parts(len(data), batch_size):
@@ -546,9 +607,11 @@ def predict(model: Layer, x: Any, *, normalization: Normalization | None = None,
     return np.concatenate(found)
 
 
-def _check_normalization(operation: str, x: Any, normalization: Normalization | None) -> None:
-    """Bytes say nothing without the figures of the images that were learnt from; what is no bytes needs none."""
-    is_bytes = not isinstance(x, Labelled) and str(getattr(x, "dtype", "")).rpartition(".")[2] == "uint8"
+def _check_normalization(operation: str, x: Any, data: Labelled, normalization: Normalization | None) -> None:
+    """Bytes say nothing without the figures of the images that were learnt from; what is no bytes needs none. What `x`
+    is tells the data set that was made of it: arrays of other libraries have types of other names.
+    """
+    is_bytes = isinstance(data, Images) and data is not x
     if is_bytes and normalization is None:
         raise TypeError(
             f"{operation}: got x of bytes and normalization None; expected that of the images that the model has "

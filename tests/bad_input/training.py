@@ -182,17 +182,20 @@ def on_other_library(lib: Lib, good: Any) -> Any:
 
 
 def wrong_images(call: Call, argument: str) -> list[Row]:
-    """Rows for images that the model does not take."""
+    """Rows for images that the model does not take: of x a layer says so, of the others it is said which they are."""
+
+    def told(layer: str) -> dict[str, Any]:
+        return {"named": "", "says": layer} if argument == "x" else {}
+
     return [
-        bad(call, argument, of_images(7, 3, 4, 4), ValueError, "(2,)", "(3,)", named="", says="batchnorm"),
-        bad(call, argument, of_images(7, 1, 4, 4), ValueError, "(2,)", "(1,)", named="", says="batchnorm"),
-        bad(call, argument, of_images(7, 2, 5, 4), ValueError, "(1, 12)", "(OUT, 12)", named="", says="linear"),
-        bad(call, argument, of_images(7, 2, 2, 4), ValueError, "kernel", "fit", named="", says="conv2d"),
-        bad(call, argument, of_images(7, 2, 4, 4, dtype="float64"), TypeError, "float64", "float32", named="",
-            says="batchnorm"),
+        bad(call, argument, of_images(7, 3, 4, 4), ValueError, "(2,)", "(3,)", **told("batchnorm")),
+        bad(call, argument, of_images(7, 1, 4, 4), ValueError, "(2,)", "(1,)", **told("batchnorm")),
+        bad(call, argument, of_images(7, 2, 5, 4), ValueError, "(1, 12)", "(OUT, 12)", **told("linear")),
+        bad(call, argument, of_images(7, 2, 2, 4), ValueError, "kernel", "fit", **told("conv2d")),
+        bad(call, argument, of_images(7, 2, 4, 4, dtype="float64"), TypeError, "float64", "float32"),
         bad(call, argument, of_images(7, 2, 4, 4, classes=4), ValueError, "a label 3", "0 to 2"),
         bad(call, argument, made("on another library", on_other_library), TypeError, ("numpy", "array_api_strict"),
-            "one library", named="", says="BatchNorm"),
+            "one library", **told("BatchNorm")),
     ]  # fmt: skip
 
 
@@ -212,7 +215,8 @@ def wrong_answers(call: Call, argument: str = "y") -> list[Row]:
         bad(call, argument, None, TypeError, "None", "a label for each"),
         *(bad(call, argument, v, TypeError, (), "an array", came=repr(v)) for v in (3, "0120120", LABELS.tolist())),
         bad(call, argument, LABELS + 0.5, TypeError, "float64", "integers", came="float64"),
-        bad(call, argument, LABELS > 0, TypeError, "bool", "real numbers", came="bool"),
+        bad(call, argument, LABELS.astype("<U3"), TypeError, "<U3", "integers", came="texts"),
+        bad(call, argument, LABELS + 0j, TypeError, "complex128", "integers", came="complex"),
         bad(call, argument, np.eye(7)[:, :3], TypeError, "float64", "integers", came="one-hot"),
         bad(call, argument, LABELS - 1, ValueError, "a label -1", "0 or more", came="negative"),
         bad(call, argument, LABELS + 1, ValueError, "a label 3", "0 to 2", named="", came="too large"),
@@ -276,8 +280,10 @@ TABLE.add(
     wrong_answers(call),
     bad(call, "x", made("one axis", lambda lib, good: lib.asarray(np.zeros(7))), ValueError, "(7,)", "(N, ...)"),
     bad(call, "x", np.where(FLOATS[3, 1, 1, 1] == FLOATS, NAN, FLOATS), ValueError, "x with numbers", "finite",
-        says="Examples", came="NaN"),
-    bad(call, "x", 1e300 * FLOATS, ValueError, "not finite as float32", "finite", says="Examples", came="too large"),
+        came="NaN"),
+    bad(call, "x", 1e300 * FLOATS, ValueError, "not finite as float32", "finite", came="too large"),
+    bad(call, "test", (np.where(FLOATS[3, 1, 1, 1] == FLOATS, INF, FLOATS), LABELS), ValueError,
+        "test[0] with numbers", "finite", came="infinite"),
     bad(call, "test", (PIXELS, LABELS), TypeError, ("test[0]", "bytes", "floating numbers"), "the same of both",
         came="bytes"),
 )  # fmt: skip
@@ -318,7 +324,7 @@ for function, name in ((training.evaluate, "evaluate"), (training.predict, "pred
             "None",
             came="beside a data set",
         ),
-        bad(call, "x", PIXELS, TypeError, "normalization None", "learnt from", came="bytes alone"),
+        [] if learns else bad(call, "x", PIXELS, TypeError, "normalization None", "learnt from", came="bytes alone"),
     )
     call = Call(function, name, of_bytes, label="bytes")
     TABLE.add(
@@ -337,7 +343,11 @@ for function, name in ((training.evaluate, "evaluate"), (training.predict, "pred
         lambda lib, of_bytes=of_bytes: of_bytes(lib) | {"x": lib.asarray(FLOATS), "normalization": None},
         label="floats",
     )
-    TABLE.add(call, wrong_examples(call))
+    TABLE.add(
+        call,
+        wrong_examples(call),
+        bad(call, "x", np.where(FLOATS[3, 1, 1, 1] == FLOATS, NAN, FLOATS), ValueError, "x with", "finite", came="NaN"),
+    )
 
 
 _EPOCH = training.Epoch(1, 0.1, 0.1, 0.9, 0.1, 0.9, 1.0, 1.0, 0.2, 0.98)

@@ -52,13 +52,18 @@ def test_a_folder_for_each_class(tmp_path: Path, side: int) -> None:
     assert len(set(found.y_train[:8].tolist())) == 3, "the first images are not all of one class"
 
 
-@pytest.mark.parametrize(("test", "told"), [("test", 0), ("val", 1), ("validation", 1)])
-def test_a_test_part_of_ones_own(tmp_path: Path, test: str, told: int) -> None:
-    picture_folder(tmp_path / "train", 30)
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [("train", "test", 0), ("train", "val", 1), ("train", "validation", 1), ("train", "valid", 1), ("Train", "Test", 0),
+     ("Training", "Testing", 0), ("training", "testing", 0), ("TRAIN", "VALID", 1), ("training", "val", 1)],
+)  # fmt: skip
+def test_a_test_part_of_ones_own(tmp_path: Path, train: str, test: str, told: int) -> None:
+    picture_folder(tmp_path / train, 30)
     x, _ = picture_folder(tmp_path / test, 9)
     notes: list[str] = []
     found = load(tmp_path, note=notes.append)
     assert (len(found.x_train), len(found.x_test)) == (30, 9)
+    assert (found.class_names, found.held_out) == (("a", "b", "c"), False)
     assert sorted_images(found.x_test[:, 0]) == sorted_images(x)
     assert len(notes) == told
 
@@ -85,6 +90,17 @@ def test_folders_beside_the_parts_are_left_out(tmp_path: Path) -> None:
     notes.clear()
     assert len(load(tmp_path, note=notes.append).x_test) == 9
     assert [note.partition(" ")[0] for note in notes] == ["validation/", "drafts/", "test/"]
+
+
+def test_folders_of_data_sets_are_no_classes(tmp_path: Path) -> None:
+    """Or of parts with names of somebody's own: two classes would be learnt of them, with every figure right."""
+    for name in ("learn", "judge"):
+        picture_folder(tmp_path / name, 30)
+    assert f"no image in the folders in it, but deeper, such as {os.path.join('judge', 'a', '000.png')!r}" in (
+        refusal(tmp_path)
+    )
+    save_picture(tmp_path / "learn" / "1.png", bars(1)[0][0])
+    assert load(tmp_path).class_names == ("judge", "learn"), "as folders in class folders are"
 
 
 def test_classes_that_are_called_train_and_test(tmp_path: Path) -> None:
@@ -126,6 +142,15 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "a" / "link.png").symlink_to(tmp_path / "elsewhere" / "b" / "001.png")
     found = load(folder)
     assert len(found.x_train) + len(found.x_test) == 31
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows asks for rights before it makes a link")
+def test_a_link_back_is_no_class(tmp_path: Path) -> None:
+    """Else it would be a class of all images."""
+    picture_folder(tmp_path / "mine", 30)
+    (tmp_path / "mine" / "all").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine" / "above").symlink_to("..")
+    assert load(tmp_path / "mine").class_names == ("a", "b", "c")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
@@ -263,9 +288,31 @@ def test_files_of_other_kinds_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_an_image_that_is_none(tmp_path: Path) -> None:
     picture_folder(tmp_path, 30)
+    (tmp_path / "a" / "readme.txt").write_text("none")
+    save_picture(tmp_path / "a" / "wide.png", bars(1, 40)[0][0])
+    notes: list[str] = []
+    load(tmp_path, note=notes.append)
+    assert notes[1].startswith("1 of 31 images is not 28 x 28: scaled to that")
+    assert notes[0] == f"1 file is no image and is left out: {os.path.join('a', 'readme.txt')!r}"
     (tmp_path / "a" / "empty.jpg").write_bytes(b"")
     assert "no picture of a known kind" in refusal(tmp_path)
     assert repr(str(tmp_path / "a" / "empty.jpg")) in refusal(tmp_path)
+
+
+def test_all_damaged_images_are_told_at_once(tmp_path: Path) -> None:
+    """Those without a header, and those that are cut behind it."""
+    picture_folder(tmp_path, 30)
+    for number in (0, 3):
+        (tmp_path / "a" / f"{number:03}.png").write_bytes(b"")
+    for number in (1, 4):
+        path = tmp_path / "b" / f"{number:03}.png"
+        path.write_bytes(path.read_bytes()[:-100])
+    said = refusal(tmp_path)
+    names = ", ".join(repr(os.path.join(*name)) for name in [("a", "000.png"), ("a", "003.png"), ("b", "001.png")])
+    assert f"with 4 pictures that cannot be read, {names} ... (the first: load: got" in said
+    for path in (tmp_path / "a").iterdir():
+        path.write_bytes(b"")
+    assert "with 12 pictures that cannot be read" in refusal(tmp_path), "though no image of a class is left"
 
 
 @pytest.mark.parametrize("end", [".png", ".jpg", ".gif", ".bmp", ".tif"])

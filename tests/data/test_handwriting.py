@@ -182,7 +182,8 @@ def test_what_reaches_from_side_to_side_is_marked() -> None:
     framed[5:8, 5:-5] = framed[-8:-5, 5:-5] = framed[5:-5, 5:8] = framed[5:-5, -8:-5] = 1.0
     columns = ink.copy()
     columns[:, 110:113] = 1.0
-    for sheet in (ruled, framed, columns):
+    cut_off = ink[70:]
+    for sheet in (ruled, framed, columns, cut_off):
         assert steps(black_on_white(sheet)).reaches
 
 

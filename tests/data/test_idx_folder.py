@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.data.own import bars, idx_bytes, idx_files
+from tests.data.own import bars, idx_bytes, idx_files, picture_folder
 from xlenet.data import load
+from xlenet.data.registry import FASHION_MNIST, SOURCES
 from xlenet.errors import DataError
 
 X, Y = bars(30)
@@ -17,8 +19,8 @@ X, Y = bars(30)
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     ("place", "name"),
-    [("", "mine"), ("raw", "mine"), ("MNIST/raw", "mnist"), ("FashionMNIST/raw", "fashion-mnist"),
-     ("fashion-mnist", "fashion-mnist"), ("KMNIST/raw", "KMNIST")],
+    [("", "mine"), ("raw", "mine"), ("MNIST/raw", "MNIST/"), ("FashionMNIST/raw", "FashionMNIST/"),
+     ("fashion-mnist", "fashion-mnist/"), ("mnist", "mnist/"), ("KMNIST/raw", "KMNIST")],
 )  # fmt: skip
 def test_where_others_put_them(tmp_path: Path, place: str, name: str, packed: bool) -> None:
     folder = tmp_path / "mine"
@@ -28,8 +30,51 @@ def test_where_others_put_them(tmp_path: Path, place: str, name: str, packed: bo
     np.testing.assert_array_equal(found.x_train[:, 0], X)
     np.testing.assert_array_equal(found.y_train, Y)
     np.testing.assert_array_equal(found.x_test[:, 0], X[:9])
-    boots = ("T-shirt/top", "Trouser", "Pullover")
-    assert found.class_names == (boots if name == "fashion-mnist" else ("0", "1", "2"))
+    assert found.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_known_data_set_is_known_by_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    """Whatever its folder is called; and with a single pixel changed it is somebody's own, even in its own folder."""
+    arrays = (X, Y.astype(np.uint8), X[:9], Y[:9].astype(np.uint8))
+    files = [
+        file._replace(shape=array.shape, digest=f"md5:{hashlib.md5(idx_bytes(array)).hexdigest()}", packed_digest="")
+        for file, array in zip(FASHION_MNIST.files, arrays, strict=True)
+    ]
+    boots = FASHION_MNIST._replace(files=tuple(files), class_names=("boot", "shoe", "shirt"))
+    monkeypatch.setitem(SOURCES, "fashion-mnist", boots)
+    changed = X.copy()
+    changed[29, 0, 0] ^= 1
+    for place, x, name in [
+        ("mine", X, "fashion-mnist"),
+        ("fashion-mnist", X, "fashion-mnist"),
+        ("FashionMNIST/raw", changed, "FashionMNIST/"),
+        ("fashion-mnist", changed, "fashion-mnist/"),
+    ]:
+        idx_files(tmp_path / name / place, x, Y, packed=packed)
+        found = load(tmp_path / name / place)
+        assert (found.name, found.class_names) == (
+            name, boots.class_names if name == "fashion-mnist" else ("0", "1", "2")
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["mnist-", "generated-", "Fashion-MNIST-"])
+def test_a_prefix_makes_no_known_data_set(tmp_path: Path, prefix: str) -> None:
+    idx_files(tmp_path, X, Y, prefix=prefix)
+    assert load(tmp_path).name == f"{prefix.rstrip('-')}/"
+
+
+def test_folders_and_files_beside_are_left_out_in_words(tmp_path: Path) -> None:
+    picture_folder(tmp_path)
+    np.savez(tmp_path / "mine.npz", x_train=X, y_train=Y)
+    notes: list[str] = []
+    load(tmp_path, note=notes.append)
+    assert notes[0] == "mine.npz is left out, beside folders of images"
+    (tmp_path / "mine.npz").unlink()
+    notes.clear()
+    idx_files(tmp_path / "raw", X, Y)
+    load(tmp_path, note=notes.append)
+    assert notes == ["a, b, c are left out, beside IDX files"]
 
 
 def test_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +129,7 @@ def test_torchvisions_root_with_two_of_them(tmp_path: Path) -> None:
         idx_files(tmp_path / name / "raw", X, Y)
     with pytest.raises(DataError, match="several data sets"):
         load(tmp_path)
-    assert load(tmp_path / "FashionMNIST").name == "fashion-mnist"
+    assert load(tmp_path / "FashionMNIST").name == "FashionMNIST/"
 
 
 def test_kerass_folder_with_two_of_them(tmp_path: Path) -> None:
@@ -93,7 +138,7 @@ def test_kerass_folder_with_two_of_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"several data sets.*mnist\.npz"):
         load(tmp_path)
     assert load(tmp_path / "mnist.npz").class_names == ("0", "1", "2")
-    assert load(tmp_path / "fashion-mnist").class_names[0] == "T-shirt/top"
+    assert len(load(tmp_path / "fashion-mnist").x_test) == 9
 
 
 def test_colour_and_other_sizes(tmp_path: Path) -> None:
@@ -112,9 +157,22 @@ def test_labels_that_are_missing_and_a_file_that_is_damaged(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"with y_train uint8 of shape \(20,\) for 30 images"):
         load(tmp_path)
     labels.unlink()
-    with pytest.raises(DataError, match="without a file of labels beside it"):
-        load(images)
+    for path in (images, tmp_path):
+        with pytest.raises(DataError, match="without a file of labels beside it; expected train-labels-idx1-ubyte"):
+            load(path)
     labels.write_bytes(kept)
+    for name, other in [
+        ("t10k-labels-idx1-ubyte", "t10k-images-idx3-ubyte"),
+        ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    ]:
+        path = tmp_path / name
+        path.rename(tmp_path / "aside")
+        with pytest.raises(DataError, match=f"with '{other}' alone of the test part; expected its images and its lab"):
+            load(tmp_path)
+        (tmp_path / "aside").rename(path)
+    for path in (labels, tmp_path / "t10k-images-idx3-ubyte"):
+        with pytest.raises(DataError, match="one of several IDX files; expected the one of the training images"):
+            load(path)
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"^read_idx: got '.*train-images-idx3-ubyte', which cannot be used"):
         load(tmp_path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.data.own import bars
-from xlenet.data import load
+from xlenet.data import load, parts
 from xlenet.data.npz import read_npz
 from xlenet.errors import DataError, DataNotFoundError
 
@@ -66,6 +66,7 @@ def test_both_parts_are_scaled_alike(tmp_path: Path) -> None:
         ((X > 100).astype("int64"), "how bright"),
         (np.where(X.max() == X, np.nan, X), "NaN among them"),
         (np.where(X.max() == X, np.inf, X), "to inf"),
+        (np.where(X.max() == X, np.inf, -np.inf), "from -inf to inf"),
         (X.astype("complex64"), "complex64"),
         (X.astype("<U4"), "<U4"),
     ],
@@ -165,6 +166,8 @@ def test_labels_of_any_kind(tmp_path: Path, labels: Any, names: Any) -> None:
         (np.zeros(30, int), "the one class '0'"),
         (np.where(Y == 0, "Cat", "cat"), "two classes 'Cat' and 'cat'"),
         (np.zeros((30, 1, 1), int), "shape (30, 1, 1)"),
+        (Y[None], "shape (1, 30) for 30 images; expected (30,)"),
+        (np.array([0x7FFFFFFF, 97, 98], np.uint32).view("<U1")[Y], "letters that no text has"),
     ],
 )
 def test_labels_that_are_none_are_refused(tmp_path: Path, labels: Any, said: str) -> None:
@@ -182,6 +185,13 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, labels: Any, said: str
 def test_a_test_part_of_other_classes_is_refused(tmp_path: Path, labels: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         load(saved(tmp_path, y_test=labels))
+
+
+def test_long_names_are_told_apart(tmp_path: Path) -> None:
+    """What is shown of them is the same, and their numbers stand behind it."""
+    labels = np.array(["x" * 70 + "1", "x" * 70 + "2", "y"])[Y]
+    names = load(saved(tmp_path, y_train=labels, y_test=labels[:9])).class_names
+    assert names == ("x" * 49 + "... (0)", "x" * 49 + "... (1)", "y")
 
 
 def test_ten_thousand_classes_at_most(tmp_path: Path) -> None:
@@ -207,14 +217,21 @@ def test_without_a_test_part_a_fifth_of_each_class_is_held_out(tmp_path: Path) -
     both = np.concatenate([found.x_train, found.x_test])[:, 0, 0, 0]
     assert sorted(both) == list(range(30)), "each image is in one part"
     np.testing.assert_array_equal(labels[both], np.concatenate([found.y_train, found.y_test]))
-    assert notes == ["no test part here: 7 of 30 images, a fifth of each class, are held out as one, always the same"]
+    assert len(notes) == 1
+    assert notes[0].startswith(
+        "no test part here: 7 of 30 images, a fifth of each class but at least one, are held out"
+    )
+    assert found.held_out
+    assert not load(saved(tmp_path)).held_out
     assert found.digest() == again.digest()
 
 
 def test_a_class_of_one_image_is_learnt_and_not_tested(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=X[:8], y_train=np.array([0, 0, 0, 0, 2, 1, 1, 1]))
-    found = load(path)
+    notes: list[str] = []
+    found = load(path, note=notes.append)
+    assert "but at least one (none of 1 class of a single image), are held out" in notes[0]
     assert (found.y_train == 2).sum() == 1
     assert sorted(found.y_test.tolist()) == [0, 1]
 
@@ -222,7 +239,58 @@ def test_a_class_of_one_image_is_learnt_and_not_tested(tmp_path: Path) -> None:
 def test_other_usual_names(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, train_images=X, train_labels=Y[:, None], test_images=X[:9], test_labels=Y[:9], val_images=X)
-    assert load(path).digest() == load(saved(tmp_path)).digest()
+    notes: list[str] = []
+    assert load(path, note=notes.append).digest() == load(saved(tmp_path)).digest()
+    assert notes == [
+        "'val_images' is left out, beside train_images, train_labels, test_images, test_labels",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("x_train", "x", "y"),
+    [("x_train", "x_val", "y_val"), ("X_train", "X_valid", "y_valid"), ("x_train", "x_validation", "y_validation"),
+     ("train_images", "val_images", "val_labels")],
+)  # fmt: skip
+def test_another_part_takes_the_place_of_the_test_part(tmp_path: Path, x_train: str, x: str, y: str) -> None:
+    path = tmp_path / "mine.npz"
+    y_train = "train_labels" if x_train == "train_images" else "y_train"
+    np.savez(path, **{x_train: X, y_train: Y, x: X[:9], y: Y[:9]})
+    notes: list[str] = []
+    assert load(path, note=notes.append).digest() == load(saved(tmp_path)).digest()
+    assert notes == [f"{x} and {y} are the test part"]
+
+
+def test_arrays_that_are_left_out_are_named(tmp_path: Path) -> None:
+    """A test part whose name is misspelt is not passed over in silence; nor is a second one."""
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=X, y_train=Y, x_tset=X, **{f"\x1b{n}": Y for n in range(5)})
+    notes: list[str] = []
+    load(path, note=notes.append)
+    assert notes[0].endswith("'\\x1b3', ... are left out, beside x_train, y_train")
+    assert notes[1].startswith("no test part here")
+    np.savez(path, x_train=X, y_train=Y, x_tset=X, x_val=X, y_val=Y, x_test=X, y_test=Y)
+    notes.clear()
+    assert len(load(path, note=notes.append).x_test) == 30
+    assert notes == ["'x_tset', 'x_val', 'y_val' are left out, beside x_train, y_train, x_test, y_test"]
+
+
+def test_a_test_part_of_another_size_is_told(tmp_path: Path) -> None:
+    notes: list[str] = []
+    x = np.zeros((9, 32, 32), np.uint8)
+    assert load(saved(tmp_path, x_test=x), note=notes.append).x_test.shape == (9, 1, 28, 28)
+    assert notes == ["test images of 32 x 32 are scaled to 28 x 28"]
+
+
+def test_small_images_do_not_grow_without_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Millions of single pixels are a file of some kilobytes, and would be gigabytes of images."""
+    x = np.zeros((30, 1, 1), np.uint8)
+    path = saved(tmp_path, x_train=x, x_test=x[:9])
+    monkeypatch.setattr(parts, "MOST_BYTES", 39 * 28 * 28 - 1)
+    with pytest.raises(DataError, match=r"with 39 images, 30,576 bytes as 28 x 28; expected at most 30,575; give"):
+        load(path)
+    assert load(path, image_size=27).x_test.shape == (9, 1, 27, 27)
+    with pytest.raises(DataError, match="as 100000 x 100000"):
+        load(path, image_size=100_000)
 
 
 @pytest.mark.parametrize(

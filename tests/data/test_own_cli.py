@@ -51,7 +51,7 @@ FORMATS: dict[str, Any] = {
     "npz": (npz, "bars.npz", (1, 28, 28), ["low", "mid", "top"]),
     "colour": (lambda folder: npz(folder, 32, 3), "bars.npz", (3, 32, 32), ["low", "mid", "top"]),
     "folder": (pictures, "bars", (1, 28, 28), ["a", "b", "c"]),
-    "IDX": (idx, "mnist", (1, 28, 28), ["0", "1", "2"]),
+    "IDX": (idx, "MNIST/", (1, 28, 28), ["0", "1", "2"]),
 }
 
 
@@ -62,6 +62,7 @@ def test_each_kind_is_learnt_and_resumed(tmp_path: Path, capsys: pytest.CaptureF
     assert run(data, out, "--expect", 0.9) == 0
     said = capsys.readouterr()
     assert f"parameters), {name} (" in said.out
+    assert f" images, 3 classes: {', '.join(classes)}), " in said.out
     assert "Traceback" not in said.err
     assert ("no test part here" in said.err) == (kind == "folder")
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))

@@ -60,7 +60,7 @@ def check(path: Path, data: bytes, sound: bool) -> str:
         array = read_picture(path)
     except DataError as error:
         return refused(error, sound, path)
-    before = array.copy()
+    array.flags.writeable = False  # who looks at a picture does not change it
     try:
         image = as_is(array, (3, 28, 28))
         if image.shape != (3, 28, 28) or image.dtype != np.uint8:
@@ -70,6 +70,4 @@ def check(path: Path, data: bytes, sound: bool) -> str:
         return f"read; no digit: {refused(error, False, path)}"
     if digit.shape != (1, 28, 28) or digit.dtype != np.uint8 or digit.max() != 255:
         raise Broken(f"a digit {digit.shape} {digit.dtype}, up to {digit.max()}")
-    if not np.array_equal(array, before):
-        raise Broken("a picture changed by what looked at it")
     return "read"

@@ -8,6 +8,10 @@ from xlenet.training import best_epoch, fit
 
 Linear("3", 2)  # error: arg-type
 Conv2D(1, 6)  # error: call-arg
+Conv2D(1, 6, "five")  # error: arg-type
+Conv2D(1, 6, 5, stride=(1, 2, 3))  # error: arg-type
+Conv2D(1, 6, 5, padding=0.5)  # error: arg-type
+Conv2D(1, 6, 5, rng="seed")  # error: arg-type
 Conv2D(1, 6, 5, lowring="rows")  # error: call-arg
 misspelt = MaxPool2D(2).forwrad  # error: attr-defined
 LeNet5(28).train().size + "1"  # error: operator

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -39,6 +41,26 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names)
 
 
+def class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return `names` as `readable` does; where that makes two the same, their numbers tell them apart.
+
+    Example:
+        >>> class_names(["cat", "dog"]), [name[-14:] for name in class_names(["x" * 70 + "1", "x" * 70 + "2"])]
+        (('cat', 'dog'), ['xxxxxxx... (0)', 'xxxxxxx... (1)'])
+    """
+    short = [readable(name) for name in names]
+    often = Counter(map(_alike, short))
+    return tuple(
+        name if often[_alike(name)] == 1 else f"{name.removesuffix('...')[: _LONGEST - 11]}... ({label})"
+        for label, name in enumerate(short)
+    )
+
+
+def _alike(name: str) -> str:
+    """Return the same text for names that people would take for one."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
 def check_names(names: Sequence[str]) -> None:
     """Check that `names` are those of two classes or more, and that nobody would take two for the same.
 
@@ -52,7 +74,7 @@ def check_names(names: Sequence[str]) -> None:
         raise UnfitError(f"with {len(names):,} classes; expected at most {_MOST_CLASSES:,}; give numbers of classes")
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), name)
+        other = seen.setdefault(_alike(name), name)
         if other is not name:
             raise UnfitError(
                 f"with two classes {shown(other)} and {shown(name)}; expected names that differ in more than case and "
@@ -96,24 +118,27 @@ def number_classes(
     values: Any = np.arange(width) if width else np.unique(train)
     if values.dtype.kind == "U":
         values = np.array(in_order(values.tolist()))
-    names = tuple(readable(str(value)) for value in values.tolist())
+    names = [str(value) for value in values.tolist()]
     check_names(names)
-    return _numbered("y_train", train, values), None if test is None else _numbered("y_test", test, values), names
+    numbers = None if test is None else _numbered("y_test", test, values)
+    return _numbered("y_train", train, values), numbers, class_names(names)
 
 
 def _flat(name: str, y: Array, count: int) -> tuple[Any, int]:
     """Return labels as (N,) integers or texts, and how wide they were if they were one-hot rows, else 0."""
     came, width = f"with {name} {y.dtype} of shape {y.shape} for {count:,} images", 0
-    if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "biuf":
+    if y.ndim == 2 and y.shape[1] > 1 and len(y) == count and y.dtype.kind in "biuf":
         if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
             raise UnfitError(f"{came}, rows that are not one-hot; expected a single 1 in each; take their argmax")
         y, width = y.argmax(axis=1), y.shape[1]
     elif y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (count,):
-        raise UnfitError(f"{came}; expected ({count},), a label for each image; give as many of both")
+        raise UnfitError(f"{came}; expected ({count},), a label for each image; reshape them, or give as many of both")
     if y.dtype.kind == "S":
         y = np.array([label.decode("utf-8", "backslashreplace") for label in y.tolist()])
+    if y.dtype.kind == "U" and y.size and int(np.ascontiguousarray(y).view(np.uint32).max()) > sys.maxunicode:
+        raise UnfitError(f"{came}, with letters that no text has; expected texts; fetch or save them again")
     if y.dtype.kind not in "biuU":
         raise UnfitError(f"{came}; expected integers or texts; convert them")
     return (y.astype(np.uint8) if y.dtype.kind == "b" else y), width

@@ -23,6 +23,7 @@ class Dataset(NamedTuple):
         x_test: Test images, laid out as `x_train`.
         y_test: Test labels, laid out as `y_train`.
         class_names: Name of each class; the label is the index.
+        held_out: Whether the test part was taken out of the images because there was none.
 
     Example:
         >>> import numpy as np
@@ -37,6 +38,7 @@ class Dataset(NamedTuple):
     x_test: Array
     y_test: Array
     class_names: tuple[str, ...]
+    held_out: bool = False
 
     def digest(self) -> str:
         """Return a text that another data set, or one with a single pixel changed, does not have.

@@ -54,8 +54,8 @@ class Steps(NamedTuple):
         digit: the same without specks and shadows.
         box: top, bottom, left, right of the digit.
         image: what the network sees, (1, 28, 28), uint8.
-        reaches: whether the digit reaches from side to side of the picture, or nearly: then it may be no digit alone,
-            but lines, a frame, or strokes of another.
+        reaches: whether the digit reaches the picture's border, or nearly from side to side: then it may be no digit
+            alone, but lines, a frame, or strokes of another; or a part of one.
     """
 
     grey: Array
@@ -126,7 +126,8 @@ def _steps(picture: Array) -> Steps:
 
 def _reaches(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
     top, bottom, left, right = box
-    return bottom - top > _NEARLY * shape[0] or right - left > _NEARLY * shape[1]
+    touches = min(top, left) == 0 or bottom == shape[0] or right == shape[1]
+    return touches or bottom - top > _NEARLY * shape[0] or right - left > _NEARLY * shape[1]
 
 
 def as_is(picture: Array, shape: tuple[int, int, int]) -> Array:

@@ -11,19 +11,21 @@ import numpy as np
 
 from ..backend import Array
 from .idx import read_idx
-from .parts import Parts
-from .registry import SOURCES
+from .mnist import is_original
+from .parts import Parts, UnfitError
+from .registry import SOURCES, Source
 
+_IDX = re.compile(r".*[-.]idx[0-9]-ubyte(\.gz)?")
 _TRAIN_IMAGES = re.compile(r"(?P<prefix>.*)train-images[-.]idx[34]-ubyte(\.gz)?")
 
 
 class IdxFiles(NamedTuple):
-    """The files of one data set; without a test part its two are None."""
+    """The files of one data set; those that are not there are None."""
 
     folder: Path
     prefix: str  # of the names, such as "emnist-letters-"
     x_train: Path
-    y_train: Path
+    y_train: Path | None
     x_test: Path | None
     y_test: Path | None
 
@@ -31,8 +33,7 @@ class IdxFiles(NamedTuple):
     def name(self) -> str:
         """Name of the data set: of its files, or of the folder that it has for itself."""
         folder = self.folder.parent if self.folder.name == "raw" else self.folder
-        known = {s.torchvision_name: s.name for s in SOURCES.values()}
-        return self.prefix.rstrip("-_.") or known.get(folder.name, folder.name)
+        return self.prefix.rstrip("-_.") or folder.name
 
 
 def is_train_images(name: str) -> bool:
@@ -43,6 +44,16 @@ def is_train_images(name: str) -> bool:
         (True, False)
     """
     return _TRAIN_IMAGES.fullmatch(name) is not None
+
+
+def is_idx(name: str) -> bool:
+    """Return whether a file of this name is one of the files of such a data set.
+
+    Example:
+        >>> is_idx("t10k-labels-idx1-ubyte.gz"), is_idx("mnist.npz")
+        (True, False)
+    """
+    return _IDX.fullmatch(name) is not None
 
 
 def find_idx(folder: Path, subfolders: list[str]) -> list[IdxFiles]:
@@ -66,23 +77,23 @@ def _in_place(folder: Path) -> list[IdxFiles]:
     found = {}
     for name in names:  # the plain file comes before its .gz
         match = _TRAIN_IMAGES.fullmatch(name)
-        if match and match["prefix"] not in found and (files := files_beside(folder / name)):
-            found[match["prefix"]] = files
+        if match and match["prefix"] not in found:
+            found[match["prefix"]] = files_beside(folder / name)
     return list(found.values())
 
 
-def files_beside(images: Path) -> IdxFiles | None:
-    """Return the files that go with these training images; None where there are no labels."""
+def files_beside(images: Path) -> IdxFiles:
+    """Return the files that go with these training images."""
     match = _TRAIN_IMAGES.fullmatch(images.name)
-    if match is None:
-        return None
-    folder, prefix = images.parent, match["prefix"]
-    labels = _first(folder, prefix, ["train-labels"], "1")
-    if labels is None:
-        return None
-    tests = (_first(folder, prefix, ["t10k-images", "test-images"], "34"),
-             _first(folder, prefix, ["t10k-labels", "test-labels"], "1"))  # fmt: skip
-    return IdxFiles(folder, prefix, images, labels, *(tests if None not in tests else (None, None)))
+    folder, prefix = images.parent, "" if match is None else match["prefix"]
+    return IdxFiles(
+        folder,
+        prefix,
+        images,
+        _first(folder, prefix, ["train-labels"], "1"),
+        _first(folder, prefix, ["t10k-images", "test-images"], "34"),
+        _first(folder, prefix, ["t10k-labels", "test-labels"], "1"),
+    )
 
 
 def _first(folder: Path, prefix: str, names: list[str], axes: str) -> Path | None:
@@ -96,18 +107,46 @@ def _first(folder: Path, prefix: str, names: list[str], axes: str) -> Path | Non
     return next((path for path in candidates if os.path.isfile(path)), None)
 
 
-def read_idx_files(files: IdxFiles) -> tuple[Parts, dict[str, str]]:
-    """Return the arrays, and names of classes by their labels where a file or a known data set has them.
+def read_idx_files(files: IdxFiles) -> tuple[Parts, dict[str, str], str]:
+    """Return the arrays, and names of classes by their labels where a file or a known data set has them; and the name
+    of the known data set, whose files these are by their digests, else nothing.
 
     Raises:
+        UnfitError: labels are missing, or one of the two files of the test part.
         DataError: a file is damaged.
     """
+    if files.y_train is None:
+        raise UnfitError(
+            f"with {files.x_train.name!r} without a file of labels beside it; expected "
+            f"{files.prefix}train-labels-idx1-ubyte; put it there"
+        )
+    if (files.x_test is None) != (files.y_test is None):
+        there = files.x_test or files.y_test
+        raise UnfitError(
+            f"with {there.name if there else ''!r} alone of the test part; expected its images and its labels, or none "
+            "of them; put both there, or move this one away"
+        )
     x_train, y_train = read_idx(files.x_train), read_idx(files.y_train)
     x_test = None if files.x_test is None else read_idx(files.x_test)
     y_test = None if files.y_test is None else read_idx(files.y_test)
+    source = _source(files, x_train.shape)
+    if source is not None:
+        names = {str(label): name for label, name in enumerate(source.class_names)}
+        return Parts(x_train, y_train, x_test, y_test), names, source.name
     if files.prefix.startswith("emnist-"):  # whose images lie on their side
         x_train, x_test = _upright(x_train), None if x_test is None else _upright(x_test)
-    return Parts(x_train, y_train, x_test, y_test), _class_names(files)
+    return Parts(x_train, y_train, x_test, y_test), _class_names(files), ""
+
+
+def _source(files: IdxFiles, shape: tuple[int, ...]) -> Source | None:
+    """Return the known data set whose files these are, byte for byte: what they are called says nothing."""
+    paths = (files.x_train, files.y_train, files.x_test, files.y_test)
+    for source in SOURCES.values():
+        if source.files[0].shape == shape and all(
+            path is not None and is_original(path, file) for path, file in zip(paths, source.files, strict=True)
+        ):
+            return source
+    return None
 
 
 def _upright(x: Array) -> Array:
@@ -115,9 +154,6 @@ def _upright(x: Array) -> Array:
 
 
 def _class_names(files: IdxFiles) -> dict[str, str]:
-    source = SOURCES.get(files.name)
-    if source is not None:
-        return {str(label): name for label, name in enumerate(source.class_names)}
     mapping = files.folder / f"{files.prefix}mapping.txt"
     if not files.prefix.startswith("emnist-") or not os.path.isfile(mapping) or mapping.stat().st_size > 10_000:
         return {}

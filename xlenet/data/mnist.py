@@ -113,10 +113,11 @@ def _from_disk(folder: Path, source: Source, file: DataFile) -> Array | None:
 
 def _is_known(path: Path, name: str) -> bool:
     """Say whether `path` is the file `name` of any data set: MNIST and Fashion-MNIST have the same file names."""
-    return any(_is(path, file) for source in SOURCES.values() for file in source.files if file.name == name)
+    return any(is_original(path, file) for source in SOURCES.values() for file in source.files if file.name == name)
 
 
-def _is(path: Path, file: DataFile) -> bool:
+def is_original(path: Path, file: DataFile) -> bool:
+    """Say whether `path` is this file of a known data set, plain or packed, by its digest."""
     try:
         verified_array(read_at_most(path, file.packed_limit), file)
     except DataError:

@@ -12,7 +12,7 @@ import os
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..backend import Array
 from ..errors import XlenetError, printable, shown
 from ..files import open_regular
 from .packing import MOST_EXPANSION
-from .parts import MOST_BYTES, Parts, UnfitError
+from .parts import MOST_BYTES, Note, Parts, UnfitError
 
 # What the arrays are called: by Keras, and by others who write such files.
 _NAMES = (
@@ -29,13 +29,20 @@ _NAMES = (
     ("X_train", "y_train", "X_test", "y_test"),
     ("train_images", "train_labels", "test_images", "test_labels"),
 )
+_INSTEAD = ("test", "val", "valid", "validation")  # of the word test in these names; the first that is there counts
+_MOST_NAMED = 4  # arrays that are left out
 _MOST_DIRECTORY = 1 << 20  # bytes of the zip file's table of contents
 _LONGEST_HEADER = 10_000  # bytes of an array's header, as NumPy has it
 _END = struct.Struct("<4s4H2LH")
 
 
-def read_npz(path: str | os.PathLike[str]) -> Parts:
-    """Return ``x_train``, ``y_train``, ``x_test`` and ``y_test`` of the file `path`; the last two may be missing.
+def read_npz(path: str | os.PathLike[str], note: Note = lambda _: None) -> Parts:
+    """Return ``x_train``, ``y_train``, ``x_test`` and ``y_test`` of the file `path`; the last two may be missing, or be
+    called ``x_val`` and ``y_val``, and the like.
+
+    Args:
+        path: the file.
+        note: told what takes the test part's place, and what is left out.
 
     Raises:
         UnfitError: the file has no such arrays.
@@ -45,19 +52,31 @@ def read_npz(path: str | os.PathLike[str]) -> Parts:
         _check_directory(file, size)
         with zipfile.ZipFile(file) as archive:
             members = _members(archive)
-            names = next((names for names in _NAMES if names[0] in members and names[1] in members), None)
-            if names is None:
-                there = ", ".join(sorted(map(shown, members))[:8]) or "nothing"
-                raise UnfitError(
-                    f"in which there is {there}; expected x_train, y_train, x_test and y_test; name them so"
-                )
-            if (names[2] in members) != (names[3] in members):
-                raise UnfitError(f"with one of {names[2]} and {names[3]} alone; expected both or none; save both")
-            wanted = [members[name] for name in names if name in members]
+            wanted = [members[name] for name in _choose(members, note)]
             total = sum(member.file_size for member in wanted)
             if total > MOST_BYTES:
                 raise UnfitError(f"with {total:,} bytes of arrays; expected at most {MOST_BYTES:,}; give fewer images")
             return Parts(*(_read_member(archive, member) for member in wanted))
+
+
+def _choose(members: Collection[str], note: Note) -> list[str]:
+    """Return the names of the two arrays of the training part, and of the two of the test part if there is one."""
+    names = next((names for names in _NAMES if {*names[:2]} <= {*members}), None)
+    if names is None:
+        there = ", ".join(sorted(map(shown, members))[:8]) or "nothing"
+        raise UnfitError(f"in which there is {there}; expected x_train, y_train, x_test and y_test; name them so")
+    if (names[2] in members) != (names[3] in members):
+        raise UnfitError(f"with one of {names[2]} and {names[3]} alone; expected both or none; save both")
+    pairs = [[name.replace("test", word) for name in names[2:]] for word in _INSTEAD]
+    test = next((pair for pair in pairs if {*pair} <= {*members}), [])
+    if test and test != pairs[0]:
+        note(f"{' and '.join(test)} are the test part")
+    chosen = [*names[:2], *test]
+    left_out = sorted({*members} - {*chosen})
+    if left_out:
+        some = ", ".join(map(shown, left_out[:_MOST_NAMED])) + (", ..." if len(left_out) > _MOST_NAMED else "")
+        note(f"{some} {'is' if len(left_out) == 1 else 'are'} left out, beside {', '.join(chosen)}")
+    return chosen
 
 
 @contextlib.contextmanager

@@ -9,14 +9,16 @@ from ..backend import Array
 from ..errors import DataError, DataNotFoundError
 from .classes import check_names, number_classes, readable
 from .dataset import Dataset
-from .folder import read_folder, subfolders, told_of_fifth
-from .idx_folder import IdxFiles, files_beside, find_idx, is_train_images, read_idx_files
+from .folder import read_folder, subfolders
+from .idx_folder import IdxFiles, files_beside, find_idx, is_idx, is_train_images, read_idx_files
 from .npz import read_npz
-from .parts import Note, Parts, UnfitError
+from .parts import Note, Parts, UnfitError, check_size
 from .pixels import as_bytes, with_channels
 from .registry import NAMES
 from .resize import nearer_size, require_pillow, squares
-from .split import hold_out_fifth
+from .split import hold_out_fifth, told_of_fifth
+
+_TAKEN = (*NAMES, "fashionmnist")  # names, in whatever case, that nobody's own data may have
 
 
 def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) -> Dataset:
@@ -34,9 +36,9 @@ def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) 
             return _from_file(place, image_size, note)
     except UnfitError as error:
         raise DataError(f"load: got {str(place)!r}, {error}") from error
-    except (DataError, OSError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except OSError as error:
         raise DataError(
             f"load: got {str(place)!r} ({error.strerror or error}); expected files that can be read; check path and "
             "rights"
@@ -47,18 +49,21 @@ def load_path(path: str | os.PathLike[str], image_size: int | None, note: Note) 
     )
 
 
-def _name_of(path: Path) -> str:
-    name = readable(path.name) or "data"
-    return f"{name}/" if name in NAMES else name
+def _name_of(name: str) -> str:
+    """Return what data of one's own are called, after their file or folder: as no known data set is."""
+    name = readable(name) or "data"
+    return f"{name}/" if name.casefold() in _TAKEN else name
 
 
 def _from_file(path: Path, image_size: int | None, note: Note) -> Dataset:
     if is_train_images(path.name):
-        files = files_beside(path)
-        if files is None:
-            raise UnfitError("without a file of labels beside it; expected train-labels-idx1-ubyte; put it there")
-        return _from_idx(files, image_size, note)
-    return _assemble(_name_of(path), read_npz(path), image_size, note)
+        return _from_idx(files_beside(path), image_size, note)
+    if is_idx(path.name):
+        raise UnfitError(
+            "one of several IDX files; expected the one of the training images; name that, train-images-idx3-ubyte, or "
+            "the folder"
+        )
+    return _assemble(_name_of(path.name), read_npz(path, note), image_size, note)
 
 
 def _from_folder(folder: Path, image_size: int | None, note: Note) -> Dataset:
@@ -72,6 +77,8 @@ def _from_folder(folder: Path, image_size: int | None, note: Note) -> Dataset:
             f"{' ...' if len(candidates) > 6 else ''}"
         )
     if sets:
+        of_the_set = {sets[0].folder.name, sets[0].folder.parent.name} if sets[0].folder != folder else {"raw"}
+        _tell_what_is_left_out([name for name in inside if name not in of_the_set], "IDX files", note)
         return _from_idx(sets[0], image_size, note)
     if archives and not inside:
         return _from_file(folder / archives[0], image_size, note)
@@ -80,12 +87,19 @@ def _from_folder(folder: Path, image_size: int | None, note: Note) -> Dataset:
             "with no folder in it and no IDX files; expected a folder of images for each class, or "
             "train-images-idx3-ubyte and its like; name the folder above or below"
         )
-    return read_folder(folder, _name_of(folder), image_size, note)
+    _tell_what_is_left_out(archives, "folders of images", note)
+    return read_folder(folder, _name_of(folder.name), image_size, note)
+
+
+def _tell_what_is_left_out(names: list[str], beside: str, note: Note) -> None:
+    if names:
+        some = ", ".join(map(readable, names[:3])) + (", ..." if len(names) > 3 else "")
+        note(f"{some} {'is' if len(names) == 1 else 'are'} left out, beside {beside}")
 
 
 def _from_idx(files: IdxFiles, image_size: int | None, note: Note) -> Dataset:
-    parts, names = read_idx_files(files)
-    dataset = _assemble(readable(files.name), parts, image_size, note)
+    parts, names, known = read_idx_files(files)
+    dataset = _assemble(known or _name_of(files.name), parts, image_size, note)
     named = tuple(names.get(label, label) for label in dataset.class_names)
     try:
         check_names(named)
@@ -100,25 +114,30 @@ def _assemble(name: str, parts: Parts, image_size: int | None, note: Note) -> Da
     pixels = as_bytes({n: with_channels(n, x) for n, x in pixels.items()})
     x_train, x_test = pixels["x_train"], pixels.get("x_test")
     counts = (len(x_train), 0 if x_test is None else len(x_test))
+    side = image_size or nearer_size(max(x_train.shape[2:]))
+    check_size(sum(counts), x_train.shape[1], side)
     y_train, y_test, names = number_classes(parts.y_train, parts.y_test, counts)
+    held_out = x_test is None or y_test is None
     if x_test is None or y_test is None:
         stay, out = hold_out_fifth(y_train)
-        note(told_of_fifth(len(out), len(y_train)))
+        note(told_of_fifth(y_train, out))
         x_train, y_train, x_test, y_test = x_train[stay], y_train[stay], x_train[out], y_train[out]
     if x_test.shape[1] != x_train.shape[1]:
         raise UnfitError(
             f"with {x_train.shape[1]} channels in x_train and {x_test.shape[1]} in x_test; expected as many of both; "
             "convert one"
         )
-    side = image_size or nearer_size(max(x_train.shape[2:]))
-    return Dataset(name, _fitted(x_train, side, note), y_train, _fitted(x_test, side, lambda _: None), y_test, names)
+    others = x_test.shape[2:] != x_train.shape[2:]
+    train = _fitted("images", x_train, side, note)
+    test = _fitted("test images", x_test, side, note if others else lambda _: None)
+    return Dataset(name, train, y_train, test, y_test, names, held_out)
 
 
-def _fitted(x: Array, side: int, note: Note) -> Array:
+def _fitted(what: str, x: Array, side: int, note: Note) -> Array:
     height, width = x.shape[2:]
     if height == width == side:
         return x
     require_pillow(f"making {side} x {side} pixels of {height} x {width}")
     padded = "" if height == width else ", and padded with the colour of their borders"
-    note(f"images of {height} x {width} are scaled to {side} x {side}{padded}")
+    note(f"{what} of {height} x {width} are scaled to {side} x {side}{padded}")
     return squares(x, side)

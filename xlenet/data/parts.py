@@ -13,6 +13,21 @@ Note = Callable[[str], None]
 MOST_BYTES = 1 << 32  # of one data set, unpacked
 
 
+def check_size(count: int, channels: int, side: int) -> None:
+    """Check that `count` images of `side` x `side` are not too many, before they are made.
+
+    Small ones may grow: a file of a hundred kilobytes holds millions of single pixels.
+
+    Raises:
+        UnfitError: they are.
+    """
+    size = count * channels * side * side
+    if size > MOST_BYTES:
+        raise UnfitError(
+            f"with {count:,} images, {size:,} bytes as {side} x {side}; expected at most {MOST_BYTES:,}; give fewer"
+        )
+
+
 class UnfitError(DataError):
     """What is wrong with data, as the end of a sentence that begins with where they lie."""
 

@@ -23,7 +23,7 @@ from .pixels import as_bytes
 from .resize import require_pillow
 
 MOST_BYTES = 256 << 20  # of a file
-MOST_PIXELS = 64_000_000  # a telephone's largest has 50 million; a file of a few bytes may claim any number
+MOST_PIXELS = 50_000_000  # as many as a telephone's; a file of a few bytes may claim any number
 SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".pbm", ".pgm", ".ppm", ".pnm",
     ".tga", ".ico", ".jp2",
@@ -94,7 +94,7 @@ def decode(file: BinaryIO, name: str, operation: str, side: int | None = None) -
         (H, W) grey, (H, W, 3) red, green, blue, or (H, W, 4) with alpha, uint8.
 
     Raises:
-        DataError: it is no picture of a known kind, is damaged, or has more than 64 million pixels.
+        DataError: it is no picture of a known kind, is damaged, or has more than 50 million pixels.
         MissingExtraError: Pillow is not installed.
     """
     require_pillow(operation)

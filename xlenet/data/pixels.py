@@ -46,7 +46,7 @@ def _scale(pixels: Mapping[str, Array], dtype: Any) -> float:
     low = min(float(x.min()) for x in pixels.values())
     high = max(float(x.max()) for x in pixels.values())  # NaN if there is one
     came = f"with pixels of {dtype} from {low:g} to {high:g}"
-    if math.isnan(low + high):
+    if math.isnan(low) or math.isnan(high):
         raise UnfitError(f"with pixels of {dtype}, NaN among them; expected 0 to 1, or 0 to 255; put numbers there")
     if low < 0.0 or high > 255.0:
         raise UnfitError(f"{came}; expected 0 to 1, or 0 to 255; undo what has normalised them, or save uint8")

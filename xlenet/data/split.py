@@ -37,6 +37,24 @@ def hold_out_fifth(labels: Array) -> tuple[Array, Array]:
     return np.setdiff1d(np.arange(len(labels)), out), out
 
 
+def told_of_fifth(labels: Array, out: Array) -> str:
+    """Return the words for a test part that nobody has given, the positions `out` of `labels`.
+
+    Example:
+        >>> labels = np.repeat([0, 1, 2], [10, 2, 1])
+        >>> told_of_fifth(labels, hold_out_fifth(labels)[1]).partition(", are")[0]
+        'no test part here: 3 of 13 images, a fifth of each class but at least one (none of 1 class of a single image)'
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    alone = int((counts == 1).sum())
+    small = " but at least one" if ((counts > 1) & (counts < 5)).any() else ""
+    none = f" (none of {alone:,} {'class' if alone == 1 else 'classes'} of a single image)" if alone else ""
+    return (
+        f"no test part here: {len(out):,} of {len(labels):,} images, a fifth of each class{small}{none}, are held out "
+        "as one, always the same"
+    )
+
+
 def mixed_order(count: int) -> Array:
     """Return the numbers 0 ... `count` - 1 in an order at random, and always the same one.
 

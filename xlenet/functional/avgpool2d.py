@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, batch_first, into
 from ..checks import check_arrays, check_cache, check_gradient
 from ..workspace import Workspace, new
-from .windows import Padding, Windows, positions, windows_over
+from .windows import Padding, Pair, Windows, positions, windows_over
 
 _Run = tuple[slice, int]  # neighbouring windows along an axis, and how many rows (or columns) each of them counts
 
@@ -33,12 +33,12 @@ class Cache(NamedTuple):
 
 def forward(
     x: Array,
-    kernel: Any,
-    stride: Any = None,
+    kernel: Pair,
+    stride: Pair | None = None,
     padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     *,
     work: Workspace | None = None,
 ) -> tuple[Array, Cache]:

@@ -17,7 +17,7 @@ from ..backend import Array, batch_first, batch_last, in_one_piece, into, put
 from ..checks import check_arrays, check_cache, check_gradient, check_shape, integer
 from ..workspace import Workspace, new
 from .matmul import matmul
-from .windows import Padding, Windows, fold, unfold, windows_over
+from .windows import Padding, Pair, Windows, fold, unfold, windows_over
 
 # Matrix products want many rows: with fewer filters than this, (C*KH*KW, F) is up to twice as quick as (F, C*KH*KW).
 _MANY_ROWS = 64
@@ -37,9 +37,9 @@ def forward(
     x: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: Any = 1,
+    stride: Pair = 1,
     padding: Padding = 0,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     groups: int = 1,
     *,
     work: Workspace | None = None,
@@ -100,9 +100,9 @@ def check_forward(
     x: Array,
     weight: Array,
     bias: Array | None,
-    stride: Any,
+    stride: Pair,
     padding: Padding,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     groups: int = 1,
 ) -> tuple[Any, Windows]:
     """Return the arrays' library and where the windows lie, having checked forward's arguments."""

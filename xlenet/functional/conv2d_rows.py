@@ -1,7 +1,7 @@
-"""The same convolution as `conv2d` in a quarter of the memory: windows are unfolded along the width only.
+"""The same convolution as `conv2d` with fewer copies, in less memory: windows are unfolded along the width only.
 
 In memory (H, C, KW, OW, N) the KH rows of pixels that one row of results sees lie one behind the other. They are, as
-they are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH times fewer
+they are, the matrix (KH*C*KW, OW*N) of that row of results, and overlap with the next row's matrix: KH / SH times fewer
 copies, and products that stay in the processor's cache. Forward, for each of the OH rows of results:
 
     Y[o] = W @ rows[o*stride : o*stride + KH]        (F, OW*N) = (F, KH*C*KW) @ (KH*C*KW, OW*N)
@@ -11,13 +11,13 @@ and backward the two adjoint products, added up over the rows.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..backend import Array, batch_first, batch_last, into, namespace_of, put, swappable, zeros
 from ..checks import check_cache, check_gradient
 from ..workspace import Workspace, new
 from . import conv2d
-from .windows import Padding, Windows, pad, seen_along
+from .windows import Padding, Pair, Windows, pad, seen_along
 
 
 class Cache(NamedTuple):
@@ -35,9 +35,9 @@ def forward(
     x: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: Any = 1,
+    stride: Pair = 1,
     padding: Padding = 0,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     groups: int = 1,
     *,
     work: Workspace | None = None,

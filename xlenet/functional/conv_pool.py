@@ -13,7 +13,7 @@ from ..backend import Array, batch_last, into, namespace_of, swappable
 from ..checks import check_cache, check_gradient
 from ..workspace import Workspace, out_for
 from . import conv2d, conv2d_rows, maxpool2d
-from .windows import Padding
+from .windows import Padding, Pair
 
 
 class Cache(NamedTuple):
@@ -29,10 +29,10 @@ def forward(
     x: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: Any = 1,
+    stride: Pair = 1,
     padding: Padding = 0,
-    pool_kernel: Any = 2,
-    pool_stride: Any = None,
+    pool_kernel: Pair = 2,
+    pool_stride: Pair | None = None,
     pool_padding: Padding = 0,
     ceil_mode: bool = False,
     *,
@@ -78,10 +78,10 @@ def infer(
     x: Array,
     weight: Array,
     bias: Array | None = None,
-    stride: Any = 1,
+    stride: Pair = 1,
     padding: Padding = 0,
-    pool_kernel: Any = 2,
-    pool_stride: Any = None,
+    pool_kernel: Pair = 2,
+    pool_stride: Pair | None = None,
     pool_padding: Padding = 0,
     ceil_mode: bool = False,
     *,

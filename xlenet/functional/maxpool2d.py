@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..backend import Array, arange, batch_first, into, namespace_of, swappable, zeros
 from ..checks import check_axes, check_cache, check_gradient, check_library
 from ..workspace import Workspace, new
-from .windows import Padding, Windows, positions, windows_over
+from .windows import Padding, Pair, Windows, positions, windows_over
 
 
 class Cache(NamedTuple):
@@ -24,11 +24,11 @@ class Cache(NamedTuple):
 @swappable
 def forward(
     x: Array,
-    kernel: Any,
-    stride: Any = None,
+    kernel: Pair,
+    stride: Pair | None = None,
     padding: Padding = 0,
     ceil_mode: bool = False,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     *,
     work: Workspace | None = None,
 ) -> tuple[Array, Cache]:
@@ -71,7 +71,7 @@ def forward(
 
 
 def windows_of(
-    size: tuple[int, int], kernel: Any, stride: Any, padding: Padding, ceil_mode: bool, dilation: Any = 1
+    size: tuple[int, int], kernel: Pair, stride: Pair | None, padding: Padding, ceil_mode: bool, dilation: Pair = 1
 ) -> Windows:
     """Return where the windows lie over an image of `size`, having checked forward's arguments."""
     stride = kernel if stride is None else stride

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..backend import Array, batch_first, batch_last, namespace_of, zeros
 from ..checks import check_axes, check_numeric, check_shape, integer, pair
 from ..workspace import Workspace, new
 
-Padding = Any  # "SAME" | "VALID" | int | (vertical, horizontal) | ((top, bottom), (left, right))
+Pair: TypeAlias = int | tuple[int, int]  # of both directions, or (vertical, horizontal)
+# "SAME", "VALID", of all sides, (vertical, horizontal), or ((top, bottom), (left, right))
+Padding: TypeAlias = str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
 
 class Windows(NamedTuple):
@@ -48,10 +50,10 @@ class Windows(NamedTuple):
 
 def windows_over(
     size: tuple[int, int],
-    kernel: Any,
-    stride: Any,
+    kernel: Pair,
+    stride: Pair,
     padding: Padding,
-    dilation: Any = 1,
+    dilation: Pair = 1,
     *,
     ceil_mode: bool = False,
     operation: str = "windows",
@@ -87,7 +89,7 @@ def windows_over(
     return Windows(kernel, stride, (vertical, horizontal), (size[0], size[1]), out, dilation)
 
 
-def _resolve_dilation(dilation: Any, kernel: tuple[int, int], operation: str) -> tuple[int, int]:
+def _resolve_dilation(dilation: Pair, kernel: tuple[int, int], operation: str) -> tuple[int, int]:
     """Return the steps between a window's pixels: 1 where there is but one pixel, whatever was said."""
     vertical, horizontal = pair(operation, "dilation", dilation, 1)
     return vertical if kernel[0] > 1 else 1, horizontal if kernel[1] > 1 else 1
@@ -182,7 +184,7 @@ def seen_along(i: int, stride: int, before: int, size: int, count: int) -> tuple
 # ==== img2col: windows into a matrix, and back ====
 
 
-def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0, dilation: Any = 1) -> Array:
+def img2col(x: Array, kernel: Pair, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1) -> Array:
     """Copy every window of `x` into a row of a matrix, so that a convolution becomes one matrix product. (The field's
     *im2col*.)
 
@@ -220,10 +222,10 @@ def img2col(x: Array, kernel: Any, stride: Any = 1, padding: Padding = 0, dilati
 def col2img(
     columns: Array,
     x_shape: tuple[int, int, int, int],
-    kernel: Any,
-    stride: Any = 1,
+    kernel: Pair,
+    stride: Pair = 1,
     padding: Padding = 0,
-    dilation: Any = 1,
+    dilation: Pair = 1,
 ) -> Array:
     """Add every row of a matrix back into the window it came from: the adjoint of `img2col`.
 

@@ -13,7 +13,23 @@ from ..workspace import Workspace
 from .base import Layer
 
 
-class ReLU(Layer):
+class _Elementwise(Layer):
+    """An operation on each number by itself."""
+
+    _operation: ModuleType
+
+    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, Any]:
+        y, cache = self._operation.forward(x, work=work)
+        return y, cache
+
+    def _backward(self, dy: Array, cache: Any, need_dx: bool, work: Workspace | None) -> Array | None:
+        return self._operation.backward(dy, cache, work=work) if need_dx else None
+
+    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape)
+
+
+class ReLU(_Elementwise):
     """Set what is negative to zero; any shape. See `xlenet.functional.relu`.
 
     Example:
@@ -22,17 +38,10 @@ class ReLU(Layer):
         array([0., 2.])
     """
 
-    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, relu.Cache]:
-        return relu.forward(x, work=work)
-
-    def _backward(self, dy: Array, cache: relu.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
-        return relu.backward(dy, cache, work=work) if need_dx else None
-
-    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        return math.prod(y_shape)
+    _operation = relu
 
 
-class Tanh(Layer):
+class Tanh(_Elementwise):
     """Squeeze every number in between -1 and 1; any shape. See `xlenet.functional.tanh`.
 
     Example:
@@ -41,17 +50,10 @@ class Tanh(Layer):
         array([-1.,  0.])
     """
 
-    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, tanh.Cache]:
-        return tanh.forward(x, work=work)
-
-    def _backward(self, dy: Array, cache: tanh.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
-        return tanh.backward(dy, cache, work=work) if need_dx else None
-
-    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        return math.prod(y_shape)
+    _operation = tanh
 
 
-class Sigmoid(Layer):
+class Sigmoid(_Elementwise):
     """Squeeze every number in between 0 and 1; any shape. See `xlenet.functional.sigmoid`.
 
     Example:
@@ -60,14 +62,7 @@ class Sigmoid(Layer):
         array([0. , 0.5])
     """
 
-    def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, sigmoid.Cache]:
-        return sigmoid.forward(x, work=work)
-
-    def _backward(self, dy: Array, cache: sigmoid.Cache, need_dx: bool, work: Workspace | None) -> Array | None:
-        return sigmoid.backward(dy, cache, work=work) if need_dx else None
-
-    def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        return math.prod(y_shape)
+    _operation = sigmoid
 
 
 class _AlongAxis(Layer):

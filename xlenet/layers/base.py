@@ -250,7 +250,8 @@ class Layer:
 
     @property
     def requires_grad(self) -> bool:
-        """False freezes the layer: its backward computes no gradients for its parameters, and `grads` is empty.
+        """Whether the layer learns; False freezes it: `grads` is empty, and backward computes no gradients for its
+        parameters.
 
         Can be changed, for a whole `Sequential` at once; make optimisers afterwards.
         """

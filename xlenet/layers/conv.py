@@ -9,7 +9,7 @@ from .. import init
 from ..backend import Array
 from ..checks import check_dtype, integer, pair, switch
 from ..functional import conv2d, conv2d_rows
-from ..functional.windows import Padding, resolve_padding
+from ..functional.windows import Padding, Pair, resolve_padding
 from ..workspace import Workspace
 from .base import Layer
 
@@ -31,7 +31,7 @@ class Conv2D(Layer):
         bias: whether each filter adds a number of its own.
         requires_grad: False freezes the layer.
         lowering: how the convolution becomes matrix products: "img2col" copies all windows into a matrix; "rows" gives
-            the same numbers, within rounding, from a quarter of the memory (`xlenet.functional.conv2d_rows`). With
+            the same numbers, within rounding, from SH / KH of the memory (`xlenet.functional.conv2d_rows`). With
             dilation or groups both copy all windows.
         rng: generator or seed of the first weights (`xlenet.init.he_normal`).
         dtype: "float32" or "float64".
@@ -48,16 +48,16 @@ class Conv2D(Layer):
         self,
         in_channels: int,
         out_channels: int,
-        kernel: Any,
-        stride: Any = 1,
+        kernel: Pair,
+        stride: Pair = 1,
         padding: Padding = 0,
         *,
-        dilation: Any = 1,
+        dilation: Pair = 1,
         groups: int = 1,
         bias: bool = True,
         requires_grad: bool = True,
         lowering: str = "rows",
-        rng: Any = None,
+        rng: init.Seed = None,
         dtype: Any = "float32",
     ) -> None:
         super().__init__(requires_grad=requires_grad)

@@ -44,7 +44,7 @@ class Dropout(Layer):
 
     _transient = frozenset({"step"})
 
-    def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
+    def __init__(self, p: float = 0.5, *, rng: init.Seed = None) -> None:
         super().__init__()
         self.p = number("Dropout", "p", p, 0.0, 1.0)
         self._seed = int(init.generator(rng).integers(2**63))

@@ -37,7 +37,7 @@ class Linear(Layer):
         bias: bool = True,
         *,
         requires_grad: bool = True,
-        rng: Any = None,
+        rng: init.Seed = None,
         dtype: Any = "float32",
     ) -> None:
         super().__init__(requires_grad=requires_grad)

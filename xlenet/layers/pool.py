@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..backend import Array
 from ..checks import check_arrays, pair, switch
 from ..functional import avgpool2d, maxpool2d
-from ..functional.windows import Padding, resolve_padding
+from ..functional.windows import Padding, Pair, resolve_padding
 from ..workspace import Workspace
 from .base import Layer
 
 
-class MaxPool2D(Layer):
+class _Pool2D(Layer):
+    """What windows have in common, whatever is made of them."""
+
+    def __init__(self, kernel: Pair, stride: Pair | None, padding: Padding, ceil_mode: bool, dilation: Pair) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel = pair(name, "kernel", kernel, 1)
+        self.stride = self.kernel if stride is None else pair(name, "stride", stride, 1)
+        resolve_padding(padding, self.kernel, self.kernel, self.stride, name)  # says now what is wrong with it
+        self.padding = padding
+        self.ceil_mode = switch(name, "ceil_mode", ceil_mode)
+        self.dilation = pair(name, "dilation", dilation, 1)
+
+    def _describe(self) -> str:
+        ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
+        dilation = "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
+        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}{ceil_mode}{self._more()}{dilation}"
+
+    def _more(self) -> str:
+        """Return what else is to be said of it, beginning with a comma."""
+        return ""
+
+
+class MaxPool2D(_Pool2D):
     """Take the largest number of every window of (N, C, H, W): (N, C, OH, OW). See `xlenet.functional.maxpool2d`.
 
     Args:
@@ -30,15 +52,15 @@ class MaxPool2D(Layer):
     """
 
     def __init__(
-        self, kernel: Any, stride: Any = None, padding: Padding = 0, ceil_mode: bool = False, *, dilation: Any = 1
+        self,
+        kernel: Pair,
+        stride: Pair | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+        *,
+        dilation: Pair = 1,
     ) -> None:
-        super().__init__()
-        self.kernel = pair("MaxPool2D", "kernel", kernel, 1)
-        self.stride = self.kernel if stride is None else pair("MaxPool2D", "stride", stride, 1)
-        resolve_padding(padding, self.kernel, self.kernel, self.stride, "MaxPool2D")  # says now what is wrong with it
-        self.padding = padding
-        self.ceil_mode = switch("MaxPool2D", "ceil_mode", ceil_mode)
-        self.dilation = pair("MaxPool2D", "dilation", dilation, 1)
+        super().__init__(kernel, stride, padding, ceil_mode, dilation)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, maxpool2d.Cache]:
         return maxpool2d.forward(x, self.kernel, self.stride, self.padding, self.ceil_mode, self.dilation, work=work)
@@ -49,13 +71,8 @@ class MaxPool2D(Layer):
     def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * (math.prod(self.kernel) - 1)  # comparisons
 
-    def _describe(self) -> str:
-        ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
-        dilation = "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
-        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}{ceil_mode}{dilation}"
 
-
-class AvgPool2D(Layer):
+class AvgPool2D(_Pool2D):
     """Take the mean of every window of (N, C, H, W): (N, C, OH, OW). See `xlenet.functional.avgpool2d`.
 
     Args:
@@ -74,22 +91,16 @@ class AvgPool2D(Layer):
 
     def __init__(
         self,
-        kernel: Any,
-        stride: Any = None,
+        kernel: Pair,
+        stride: Pair | None = None,
         padding: Padding = 0,
         *,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
-        dilation: Any = 1,
+        dilation: Pair = 1,
     ) -> None:
-        super().__init__()
-        self.kernel = pair("AvgPool2D", "kernel", kernel, 1)
-        self.stride = self.kernel if stride is None else pair("AvgPool2D", "stride", stride, 1)
-        resolve_padding(padding, self.kernel, self.kernel, self.stride, "AvgPool2D")  # says now what is wrong with it
-        self.padding = padding
-        self.ceil_mode = switch("AvgPool2D", "ceil_mode", ceil_mode)
+        super().__init__(kernel, stride, padding, ceil_mode, dilation)
         self.count_include_pad = switch("AvgPool2D", "count_include_pad", count_include_pad)
-        self.dilation = pair("AvgPool2D", "dilation", dilation, 1)
 
     def _forward(self, x: Array, work: Workspace | None) -> tuple[Array, avgpool2d.Cache]:
         how = self.ceil_mode, self.count_include_pad, self.dilation
@@ -101,11 +112,8 @@ class AvgPool2D(Layer):
     def _operations(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.kernel)  # additions, and a division
 
-    def _describe(self) -> str:
-        ceil_mode = ", ceil_mode=True" if self.ceil_mode else ""
-        counted = "" if self.count_include_pad else ", count_include_pad=False"
-        dilation = "" if self.dilation == (1, 1) else f", dilation={self.dilation}"
-        return f"{self.kernel}, stride={self.stride}, padding={self.padding!r}{ceil_mode}{counted}{dilation}"
+    def _more(self) -> str:
+        return "" if self.count_include_pad else ", count_include_pad=False"
 
 
 class GlobalAvgPool2D(Layer):

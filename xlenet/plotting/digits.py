@@ -69,20 +69,14 @@ def _checked(images: Array, titles: Sequence[str]) -> Array:
     """Return the images as (N, H, W), or (N, H, W, 3)."""
     pictures = on_host("plot_digits", "images", images)
     shape = pictures.shape
-    if pictures.ndim == 4 and pictures.shape[1] == 1:
-        pictures = pictures[:, 0]
-    elif pictures.ndim == 4 and pictures.shape[1] == 3:
-        pictures = pictures.transpose(0, 2, 3, 1)
-    if (
-        pictures.ndim not in (3, 4)
-        or pictures.shape[3:] not in ((), (3,))
-        or not pictures.size
-        or len(titles) != len(pictures)
-    ):
+    known = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[1] in (1, 3))
+    if not known or not pictures.size or len(titles) != len(pictures):
         raise ValueError(
             f"plot_digits: got images of shape {shape} and {len(titles)} titles; expected (N, H, W), "
             "(N, 1, H, W) or (N, 3, H, W) with N at least 1, and N titles; pass one title for each image, '' for none"
         )
     if pictures.dtype.kind not in "biuf":
         raise TypeError(f"plot_digits: got images {pictures.dtype}; expected uint8 or floating; cast them")
-    return pictures
+    if pictures.ndim == 3:
+        return pictures
+    return pictures[:, 0] if pictures.shape[1] == 1 else pictures.transpose(0, 2, 3, 1)
