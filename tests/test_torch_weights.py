@@ -213,3 +213,18 @@ def test_tensors_go_to_every_library(lib: Lib, torch: Any) -> None:
     model.load_state_dict(module.state_dict())
     host = {name: lib.to_numpy(array) for name, array in model.state_dict().items()}
     assert_equal_bits(host, LeNet5(rng=3).state_dict())
+
+
+def test_parameters_of_a_module_are_taken_with_their_gradients(torch: ModuleType) -> None:
+    """Of dict(module.named_parameters()) the numbers alone are read: no gradient is lost by that."""
+    theirs, ours = torch.nn.Linear(3, 2), Linear(3, 2, rng=0)
+    ours.load_state_dict(dict(theirs.named_parameters()))
+    for name, array in theirs.named_parameters():
+        np.testing.assert_array_equal(ours.params[name], array.detach().numpy())
+
+
+def test_weights_of_bfloat16_are_told(torch: ModuleType) -> None:
+    theirs, ours = torch.nn.Linear(3, 2).bfloat16(), Linear(3, 2, rng=0)
+    with pytest.raises(TypeError, match=r"got weight, .*bfloat16, a type that NumPy has not; .*; .*\.float\(\)"):
+        ours.load_state_dict(theirs.state_dict())
+    ours.load_state_dict(theirs.float().state_dict())

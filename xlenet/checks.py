@@ -37,6 +37,11 @@ def read_real(operation: str, name: str, array: Any) -> Any:
     try:
         host = read(array)
     except (TypeError, RuntimeError) as error:  # the latter is PyTorch's
+        if "bfloat16" in str(getattr(array, "dtype", "")):
+            raise TypeError(
+                f"{operation}: got {name}, {kind_of(array)} of {array.dtype}, a type that NumPy has not; expected real "
+                "numbers that it has; convert it first, with .float() of PyTorch's"
+            ) from error
         raise TypeError(
             f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy, or one on the host that "
             f"NumPy can read; {_made_readable(array)}"

@@ -17,12 +17,12 @@ from tests.fuzzing.mutate import EDGES, Broken, change_bytes, refused
 from tests.interop.onnx_files import STYLES
 from tests.libraries import import_quietly
 from xlenet.errors import DataError
-from xlenet.interop import import_onnx, onnx_operators
+from xlenet.interop import import_onnx, onnx_chain
 
 SIZES = (*(size for size in EDGES if size < 2**63), -1, -3, 2, 3, 5, 2**31 + 1)
 OPERATORS = ("Relu", "Add", "Conv", "Gemm", "MatMul", "Reshape", "Identity", "Flatten", "If", "Shape", "Constant",
              "Concat", "Softmax", "\x1b[2J", "n" * 3000)  # fmt: skip
-onnx_operators.MOST_NUMBERS = 1 << 20  # so that every model that is made can be asked
+onnx_chain.MOST_NUMBERS = 1 << 20  # so that every model that is made can be asked
 
 
 @functools.cache
@@ -51,7 +51,7 @@ def change(rng: Random, file: Any) -> None:
     if not graph.node:
         return
     node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
-    match rng.randrange(11):
+    match rng.randrange(12):
         case 0:
             tensor.dims[:] = [rng.choice(SIZES) for _ in range(rng.choice((0, 1, 2, 4, 9)))]
         case 1:
@@ -78,6 +78,18 @@ def change(rng: Random, file: Any) -> None:
                 size.dim_value = rng.choice(SIZES)
         case 10:
             file.metadata_props.add(key="xlenet", value=rng.choice(("{}", "[]", "{" * 5000, '{"a": 1, "a": 2}')))
+        case 11 if node.input and node.output:
+            repeat(graph, node, rng.choice((1, 10, 1000)))
+
+
+def repeat(graph: Any, node: Any, times: int) -> None:
+    """Let a node follow upon itself: a few bytes that ask for its weights, or for additions to them, each time."""
+    end, at = node.output[0], list(graph.node).index(node)
+    node.output[0] = f"{end} 0"
+    for number in range(times):
+        again = type(node).FromString(node.SerializeToString())
+        again.input[0], again.output[0] = f"{end} {number}", f"{end} {number + 1}" if number < times - 1 else end
+        graph.node.insert(at + number + 1, again)
 
 
 def check(path: Path, data: bytes, sound: bool) -> str:
@@ -86,7 +98,7 @@ def check(path: Path, data: bytes, sound: bool) -> str:
         model = import_onnx(path)
     except DataError as error:
         return refused(error, sound, path)
-    if math.prod(model.input_shape) > onnx_operators.MOST_NUMBERS:
+    if math.prod(model.input_shape) > onnx_chain.MOST_NUMBERS:
         return "loaded, and takes more than is tried"
     return asked(model)
 

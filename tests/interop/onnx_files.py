@@ -165,7 +165,7 @@ def pytorch(onnx: Any, opset: int, **options: Any) -> Graph:
     shape = g.aside("Shape", g.value, name="/Shape")
     size = g.aside("Gather", shape, g.aside("Constant", value=onnx.numpy_helper.from_array(np.array(0))), axis=0)
     rest = g.aside("Constant", value=onnx.numpy_helper.from_array(np.array([-1])))
-    g.node("Reshape", g.aside("Concat", _unsqueezed(g, size), rest, axis=0), name="/Reshape")
+    g.node("Reshape", g.aside("Concat", unsqueezed(g, size), rest, axis=0), name="/Reshape")
     weight, bias = g.weight(7, 48 if opset >= 10 else 36, name="fc1.weight"), g.weight(7, name="fc1.bias")
     g.node("Gemm", weight, bias, name="/fc1/Gemm", alpha=1.0, beta=1.0, transB=1)
     g.node("Sigmoid", name="/Sigmoid")
@@ -194,7 +194,7 @@ def _ceil(opset: int) -> dict[str, int]:
     return {"ceil_mode": 1} if opset >= 10 else {}
 
 
-def _unsqueezed(g: Graph, value: str) -> str:
+def unsqueezed(g: Graph, value: str) -> str:
     if g.opset < 13:
         return g.aside("Unsqueeze", value, axes=[0])
     return g.aside("Unsqueeze", value, g.constant(np.array([0])))

@@ -485,9 +485,19 @@ def test_bfloat16_of_jax_is_told() -> None:
 
 def test_what_is_being_traced_is_told(torch: Any) -> None:
     jax = open_lender("jax").module
-    for call in (lambda: jax.jit(ReLU())(jax.numpy.zeros(3)), lambda: torch.func.vmap(ReLU())(torch.zeros(3, 4))):
-        with pytest.raises(TypeError, match=r"ReLU: got x, .*; expected .*; convert it first"):
+    image, loss = jax.numpy.zeros((3, 4)), SoftmaxCrossEntropy()
+    calls: list[Any] = [
+        lambda: jax.jit(ReLU())(image),
+        lambda: jax.grad(lambda x: ReLU()(x).sum())(image),
+        lambda: jax.vmap(ReLU().infer)(image),
+        lambda: jax.jit(lambda x: loss(x, np.array([0, 1, 2])))(image),
+        lambda: jax.jit(borrow)(image),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"\w: got .*, .* is being traced .*; expected .*; let jax\.pure_callback"):
             call()
+    with pytest.raises(TypeError, match=r"ReLU: got x, .*; expected .*; convert it first"):
+        torch.func.vmap(ReLU())(torch.zeros(3, 4))
     with pytest.raises(TypeError, match="requires_grad"):
         torch.func.grad(lambda x: ReLU()(x).sum())(torch.zeros(3))
 

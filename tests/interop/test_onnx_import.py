@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.interop.networks import draw
-from tests.interop.onnx_files import STYLES, Graph
+from tests.interop.onnx_files import STYLES, Graph, unsqueezed
 from tests.libraries import Lib, open_partner
 from tests.networks import on
-from xlenet import Adam, BatchNorm, Dropout, LeNet5, SoftmaxCrossEntropy
+from xlenet import Adam, BatchNorm, Dropout, LeNet5, Sequential, SoftmaxCrossEntropy
 from xlenet.checkpoint import load_model, save_model
 from xlenet.errors import DataNotFoundError
 from xlenet.interop import OnnxModel, export_onnx, import_onnx
@@ -217,15 +217,18 @@ def test_same_with_dilation(tmp_path: Path, onnx: ModuleType, runtime: Run, auto
 @pytest.mark.parametrize("opset", [7, 12, 13, 22])
 @pytest.mark.parametrize(
     ("operator", "arrays", "attributes"),
-    [("Pad", [[0, 0, 0, 0]], {"mode": "constant"}), ("Identity", [], {}), ("Dropout", [], {}), ("Cast", [], {"to": 1})],
-)
+    [
+        ("Pad", [[0, 0, 0, 0]], {"mode": "constant"}), ("Identity", [], {}), ("Dropout", [0.0], {}),
+        ("Dropout", [1.0], {}), ("Cast", [], {"to": 1}),
+    ],
+)  # fmt: skip
 def test_what_does_nothing_makes_no_layer(
     tmp_path: Path, onnx: ModuleType, opset: int, operator: str, arrays: list[Any], attributes: dict[str, Any]
 ) -> None:
     g = Graph(onnx, opset, ["N", 3])
     g.node("Relu")
     if operator == "Dropout":
-        g.dropout(0.0)
+        g.dropout(arrays[0])
     elif operator == "Pad" and opset < 11:
         g.node("Pad", pads=arrays[0], **attributes)
     else:
@@ -261,6 +264,118 @@ def test_constants_made_of_constants_are_made_now(tmp_path: Path, onnx: ModuleTy
     g.node("MatMul", g.aside("Reshape", turned, g.constant([0, -1])))
     path, x = g.save(tmp_path / "m.onnx"), images(g, 3)
     np.testing.assert_allclose(import_onnx(path).infer(x), runtime(path, x), rtol=1e-5, atol=1e-5)
+
+
+def view(g: Graph, *sizes: str) -> str:
+    """The sizes of a Reshape, each made a vector."""
+    return g.aside("Concat", *(unsqueezed(g, size) for size in sizes), axis=0)
+
+
+@pytest.mark.parametrize("opset", [7, 12, 13, 22])
+@pytest.mark.parametrize("way", ["the batch of an earlier value", "a product of sizes", "sums of sizes"])
+def test_a_view_by_sizes(tmp_path: Path, onnx: ModuleType, runtime: Run, way: str, opset: int) -> None:
+    """Those of y.view(x.size(0), -1), whose x is no longer what comes along, and of y.view(-1, c * h * w)."""
+    g = Graph(onnx, opset, ["N", 2, 3, 4])
+    g.node("Relu")
+    g.node("Tanh")
+    shape, least = g.aside("Shape", g.value), g.constant(-1)
+    n, c, h, w = (g.aside("Gather", shape, g.constant(axis), axis=0) for axis in range(4))
+    two = g.constant(2)
+    if way == "the batch of an earlier value":
+        target = view(g, g.aside("Gather", g.aside("Shape", "image"), g.constant(0), axis=0), least)
+    elif way == "a product of sizes":
+        target = view(g, n, g.aside("Mul", g.aside("Mul", c, h), w))
+    else:
+        target = view(
+            g, least, g.aside("Sub", g.aside("Add", h, c), two), g.aside("Div", g.aside("Mul", w, two), g.constant(1))
+        )
+        g.rank = 3
+    g.node("Reshape", target)
+    path, x = saved(g, tmp_path), images(g, 3)
+    np.testing.assert_allclose(import_onnx(path).infer(x), runtime(path, x), rtol=1e-6)
+
+
+ZEROS: dict[str, tuple[str, dict[str, Any]]] = {
+    "conv": ("Conv", {}),
+    "conv with pads": ("Conv", {"pads": [1, 0, 2, 0], "strides": [2, 1]}),
+    "conv SAME": ("Conv", {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+    "conv VALID": ("Conv", {"auto_pad": "VALID"}),
+    "mean": ("AveragePool", {"kernel_shape": [3, 4], "strides": [2, 2]}),
+    "mean with pads that count": (
+        "AveragePool",
+        {"kernel_shape": [4, 4], "pads": [1, 0, 0, 1], "count_include_pad": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("opset", [7, 11, 18])
+@pytest.mark.parametrize("case", ZEROS)
+def test_zeros_around_images_go_into_what_is_behind(
+    tmp_path: Path, onnx: ModuleType, runtime: Run, case: str, opset: int
+) -> None:
+    """nn.ZeroPad2d in front of a convolution, and what PyTorch makes of a padded AvgPool2d up to opset 9."""
+    operator, attributes = ZEROS[case]
+    g = Graph(onnx, opset, ["N", 2, 6, 5])
+    g.rank = 4
+    if opset < 11:
+        g.node("Pad", pads=[0, 0, 1, 2, 0, 0, 0, 1], mode="constant")
+    elif opset < 18:
+        g.node("Pad", g.constant(np.array([0, 0, 1, 2, 0, 0, 0, 1])), g.constant(F(0)))
+    else:
+        g.node("Pad", g.constant(np.array([2, 1, 1, 0])), "", g.constant(np.array([-1, 2])))
+    g.node("Identity")
+    g.node(operator, *([g.weight(3, 2, 2, 3)] if operator == "Conv" else []), **attributes)
+    path, x = saved(g, tmp_path), images(g, 3)
+    model = import_onnx(path)
+    assert len(model) == 1
+    np.testing.assert_allclose(model.infer(x), runtime(path, x), rtol=1e-5, atol=1e-6)
+
+
+def test_padding_as_pytorch_works_it_out(tmp_path: Path, onnx: ModuleType, runtime: Run) -> None:
+    """From opset 11 on: the four numbers of nn.ZeroPad2d are made eight, turned round and turned over in the graph."""
+    g = Graph(onnx, 13, ["N", 1, 5, 4])
+    g.rank = 4
+    zeros = g.aside("ConstantOfShape", g.constant([4]), value=onnx.numpy_helper.from_array(np.array([0])))
+    pairs = g.aside("Reshape", g.aside("Concat", g.constant([1, 2, 0, 3]), zeros, axis=0), g.constant([-1, 2]))
+    turned = g.aside("Slice", pairs, *(g.constant([n]) for n in (-1, -(2**63) + 1, 0, -1)))
+    pads = g.aside("Cast", g.aside("Reshape", g.aside("Transpose", turned, perm=[1, 0]), g.constant([-1])), to=7)
+    g.node("Pad", pads, g.constant(F(0)))
+    g.node("Conv", g.weight(2, 1, 3, 3))
+    path, x = g.save(tmp_path / "m.onnx"), images(g, 3)
+    np.testing.assert_allclose(import_onnx(path).infer(x), runtime(path, x), rtol=1e-5, atol=1e-6)
+
+
+def test_what_nothing_depends_on_is_left_out(tmp_path: Path, onnx: ModuleType) -> None:
+    g = Graph(onnx, 17, ["N", 3])
+    g.aside("Gelu", "image", domain="com.me")
+    g.aside("Sin", g.constant(F(1)))
+    g.aside("Identity", "image")
+    g.node("Relu", name="relu")
+    g.node("Identity")
+    before = g.value
+    g.aside("Identity", before)
+    g.node("Tanh", before, name="tanh", first=False)
+    assert list(import_onnx(g.save(tmp_path / "m.onnx"))) == ["relu", "tanh"]
+
+
+@pytest.mark.parametrize("value", ["image", "renamed"])
+def test_either_name_of_an_identity_is_good(tmp_path: Path, onnx: ModuleType, value: str) -> None:
+    """Where one is asked for its shape, and the other for its numbers."""
+    g = Graph(onnx, 17, ["N", 3, 2])
+    for name in ("renamed", "again"):
+        g.nodes.append(onnx.helper.make_node("Identity", ["image"], [name]))
+    batch = g.aside("Gather", g.aside("Shape", "again"), g.constant(0), axis=0)
+    g.node("Reshape", value, view(g, batch, g.constant(-1)), name="flat", first=False)
+    assert list(import_onnx(g.save(tmp_path / "m.onnx"))) == ["flat"]
+
+
+def test_a_network_of_nothing_comes_back(tmp_path: Path, onnx: ModuleType) -> None:
+    path = export_onnx(Sequential(drop=Dropout(0.5)), tmp_path / "m.onnx", (2, 3))
+    x = np.ones((4, 2, 3), F)
+    model = import_onnx(path)
+    assert list(model) == ["identity"]
+    np.testing.assert_array_equal(model.train()(x), x)
+    np.testing.assert_array_equal(import_onnx(export_onnx(model, path)).infer(x), x)
 
 
 @pytest.mark.parametrize("opset", [9, 10])
@@ -301,6 +416,17 @@ def test_the_decay_of_a_batchnorm_is_the_weight_of_the_old(tmp_path: Path, onnx:
     """As momentum is in ONNX, and not in PyTorch."""
     norm: Any = import_onnx(saved(STYLES["pytorch"](onnx, 17), tmp_path))["bn1"]
     assert (norm.decay, norm.eps) == (0.8, 1e-3)
+
+
+def test_transposes_one_after_another_are_one(tmp_path: Path, onnx: ModuleType, runtime: Run) -> None:
+    g = Graph(onnx, 17, ["N", 2, 3, 4])
+    g.rank = 4
+    for perm in ([0, 2, 3, 1], [0, 1, 3, 2], [0, 3, 1, 2]):
+        g.node("Transpose", perm=perm)
+    path, x = g.save(tmp_path / "m.onnx"), images(g, 3)
+    model = import_onnx(path)
+    assert len(model) == 1
+    np.testing.assert_array_equal(model.infer(x), runtime(path, x))
 
 
 def test_transposes_there_and_back_are_nothing(tmp_path: Path, onnx: ModuleType) -> None:

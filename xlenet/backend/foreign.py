@@ -38,7 +38,7 @@ def is_foreign(x: Any) -> bool:
 @functools.cache
 def _lends(kind: type) -> bool:
     ours = issubclass(kind, np.ndarray | np.generic) or kind.__module__.partition(".")[0] in LIBRARIES
-    return not ours and hasattr(kind, "__dlpack__") and hasattr(kind, "__dlpack_device__")
+    return not ours and hasattr(kind, "__dlpack__")
 
 
 def borrow(x: Any, *, operation: str = "borrow", name: str = "x") -> Array:
@@ -81,6 +81,11 @@ def borrow(x: Any, *, operation: str = "borrow", name: str = "x") -> Array:
     if not is_foreign(x):
         _check_ours(operation, name, x, _OR_ANOTHER)
         return x
+    if not hasattr(type(x), "__dlpack_device__"):  # as JAX's tracers: all that arrays have but a place
+        raise TypeError(
+            f"{operation}: got {name}, {kind_of(x)}, which is being traced and has no numbers yet; expected an array; "
+            "let jax.pure_callback call the layer, as docs/interop.md does"
+        )
     lender = _without_gradient(x, operation, name)
     try:
         lender = getattr(lender, "resolve_neg", lambda: lender)()  # PyTorch lends the wrong sign, and says nothing

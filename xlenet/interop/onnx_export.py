@@ -33,7 +33,7 @@ from ..layers import (
 )
 from ..models import LeNet5
 from .onnx_package import onnx_package
-from .shapes import Shape, is_known, output_shape, windows_of
+from .shapes import Shape, flat, windows_of
 
 OPSET, IR_VERSION = 17, 8  # what runtimes of 2022 read already, with all that the layers need
 INPUT, OUTPUT, BATCH, KEY = "x", "logits", "N", "xlenet"
@@ -90,9 +90,9 @@ def export_onnx(
             f"export_onnx: got a model of {size:,} bytes; expected at most {_MOST_BYTES:,}, which ONNX holds in one "
             "file; save it as safetensors"
         )
-    _try_out(model, shape)
+    shapes = _shapes(model, layers, shape)
     onnx = onnx_package("export_onnx")
-    made = _model(onnx, layers, shape, state)
+    made = _model(onnx, layers, shapes, state)
     if text is not None:
         onnx.helper.set_model_props(made, {KEY: text})
     onnx.checker.check_model(made, full_check=True)
@@ -108,7 +108,7 @@ def _chain(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
     if isinstance(layer, Sequential) and type(layer)._infer in (Sequential._infer, LeNet5._infer):
         for inner in layer:
             yield from _chain(layer[inner], f"{name}.{inner}" if name else inner)
-    elif is_known(layer):
+    elif type(layer) in _WRITERS:  # a derived class may compute something else
         yield name, layer
     else:
         kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
@@ -131,14 +131,17 @@ def _input_shape(model: Layer, given: Any) -> Shape:
     return tuple(integer("export_onnx", "input_shape", size, 1) for size in given)
 
 
-def _try_out(model: Layer, shape: Shape) -> None:
-    """Let the layers themselves say what they do not take."""
+def _shapes(model: Layer, layers: list[tuple[str, Layer]], shape: Shape) -> list[Shape]:
+    """Return the shape of what each layer takes, and of the result; the layers themselves say what they do not take."""
     array = next((array for _, array in model.named_parameters()), None)
-    if array is None:
-        model.infer(place(np.zeros((1, *shape), np.float32), default_backend()))
-        return
-    with on_device_of(array):
-        model.infer(zeros((1, *shape), like=array))
+    x = place(np.zeros((1, *shape), np.float32), default_backend()) if array is None else zeros((1, *shape), like=array)
+    shapes = [shape]
+    with on_device_of(x):
+        model.infer(x)  # first the whole, which knows best
+        for _, layer in layers:
+            x = layer.infer(x)
+            shapes.append(tuple(x.shape[1:]))
+    return shapes
 
 
 # ==== how it is written ====
@@ -166,23 +169,23 @@ class _Place(NamedTuple):
         return [self.helper.make_node(operator, inputs, [self.y], name=self.name or operator, **attributes)]
 
 
-def _model(onnx: Any, layers: list[tuple[str, Layer]], shape: Shape, state: dict[str, Any]) -> Any:
+def _model(onnx: Any, layers: list[tuple[str, Layer]], shapes: list[Shape], state: dict[str, Any]) -> Any:
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     if any(array.dtype == np.float64 for array in state.values()):
         kind = onnx.TensorProto.DOUBLE
-    x = helper.make_tensor_value_info(INPUT, kind, [BATCH, *shape])
+    x = helper.make_tensor_value_info(INPUT, kind, [BATCH, *shapes[0]])
     nodes: list[Any] = []
     value = INPUT
-    for name, layer in layers:
-        if not isinstance(layer, Dropout):
-            place = _Place(helper, name, value, f"{name}.y" if name else "y", shape)
-            nodes += _WRITERS[type(layer)](layer, place)
-            value, shape = place.y, output_shape(layer, shape)
+    for (name, layer), shape in zip(layers, shapes, strict=False):
+        place = _Place(helper, name, value, f"{name}.y" if name else "y", shape)
+        if written := _WRITERS[type(layer)](layer, place):
+            value = place.y
+            nodes += written
     if nodes:
         nodes[-1].output[0] = OUTPUT
     else:
         nodes = [helper.make_node("Identity", [INPUT], [OUTPUT], name="identity")]
-    logits = helper.make_tensor_value_info(OUTPUT, kind, [BATCH, *shape])
+    logits = helper.make_tensor_value_info(OUTPUT, kind, [BATCH, *shapes[-1]])
     arrays = [_tensor(onnx, name, array) for name, array in state.items()]
     graph = helper.make_graph(nodes, "xlenet", [x], [logits], arrays)
     opset = helper.make_opsetid("", OPSET)
@@ -245,7 +248,7 @@ def _batchnorm(layer: Any, place: _Place) -> list[Any]:
 
 def _reshape(layer: Any, place: _Place) -> list[Any]:
     target = f"{place.y}.shape"
-    sizes = [0, *output_shape(layer, place.shape)]  # 0: as many as there are
+    sizes = [0, *flat("Reshape", place.shape, layer.shape)]  # 0: as many as there are
     constant = place.helper.make_node("Constant", [], [target], name=target, value_ints=sizes)
     node = place.helper.make_node("Reshape", [place.x, target], [place.y], name=place.name or "Reshape")
     return [constant, node]
@@ -260,6 +263,7 @@ _WRITERS: dict[type[Layer], Callable[[Any, _Place], list[Any]]] = {
     AvgPool2D: _average,
     BatchNorm: _batchnorm,
     Conv2D: _conv,
+    Dropout: lambda layer, place: [],
     Flatten: _plain("Flatten"),
     GlobalAvgPool2D: _plain("GlobalAveragePool"),
     Linear: lambda layer, place: place.node("Gemm", *layer.params, transB=1),

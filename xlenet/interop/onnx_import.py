@@ -7,25 +7,23 @@ import re
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from ..checks import check_path, integer
 from ..errors import DataError, shown
 from ..files import read_at_most
-from ..layers import Layer, Sequential
+from ..layers import Layer, Reshape, Sequential
 from ..strictjson import parse_json
+from .onnx_chain import WRONG, Chain, NodeError
 from .onnx_export import KEY
-from .onnx_operators import OPERATORS, Chain, Node, X
+from .onnx_operators import OPERATORS
 from .onnx_package import onnx_package
-from .onnx_values import ANY, Attributes, fold, kind_name, read_tensor
+from .onnx_values import dtype_of, kind_name, read_tensor
 from .protobuf import check_structure
 from .shapes import Shape
 
 MAX_BYTES = 64 << 20  # of a file, unless told otherwise: 250 times LeNet-5
 OLDEST, NEWEST = 7, 22  # versions of the operators that are understood
 _MOST_STRUCTURE = 1 << 20  # bytes besides numbers, which may take a hundred times their size: see `check_structure`
-_MOST_NODES, _MOST_SIZE = 10_000, 2**31
-_DTYPES = {1: "float32", 11: "float64"}
+_MOST_NODES, _MOST_SIZE = 5_000, 2**31
 
 
 class OnnxModel(Sequential):
@@ -91,10 +89,10 @@ def import_onnx(
     del data
     try:
         return _read(file, input_shape, max_bytes)
-    except _NodeError as error:
+    except NodeError as error:
         wanted = f"a chain of {', '.join(OPERATORS)}; export it in another way, or leave that part out"
         raise _refused(path, str(error), wanted) from error.__cause__
-    except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+    except WRONG as error:
         raise _refused(path, str(error), "a chain of operators of one input and one output") from error
 
 
@@ -110,10 +108,6 @@ def _as_shape(given: Any) -> Shape:
     return tuple(integer("import_onnx", "input_shape", size, 1) for size in given)
 
 
-class _NodeError(Exception):
-    """A node is not understood."""
-
-
 def _read(file: Any, input_shape: Shape | None, max_bytes: int) -> OnnxModel:
     graph, opset = file.graph, _opset(file)
     if len(graph.node) > _MOST_NODES:
@@ -122,16 +116,26 @@ def _read(file: Any, input_shape: Shape | None, max_bytes: int) -> OnnxModel:
         raise ValueError("it holds sparse tensors")
     constants = {tensor.name: read_tensor(tensor) for tensor in graph.initializer}
     name, dtype, batch, shape = _input(graph, constants, input_shape)
-    chain = Chain(shape, batch, dtype, opset)
-    end = _Walk(chain, constants, name, max_bytes).along(graph.node)
+    chain = Chain(name, shape, batch, dtype, opset, constants, max_bytes)
     outputs = [output.name for output in graph.output]
-    if outputs != [end]:
-        raise ValueError(f"the outputs are {shown(outputs)}, and the chain ends with {shown(end)}: it has branches")
-    if not chain.layers:
-        raise ValueError("there is nothing in it that computes")
-    model = OnnxModel(**_named(chain.layers))
+    layers = chain.along(_used(graph.node, outputs), OPERATORS)
+    if len(outputs) != 1 or outputs[0] not in chain.values:
+        raise ValueError(
+            f"the outputs are {shown(outputs)}, and the chain ends with {shown(chain.value)}: it has branches"
+        )
+    model = OnnxModel(**_named(layers or [("identity", Reshape(shape))]))  # a network of nothing gives what it takes
     model.input_shape, model.about = shape, _about(file)
     return model.eval()
+
+
+def _used(nodes: Any, outputs: list[str]) -> list[tuple[int, Any]]:
+    """Return the nodes that the result depends on, with their numbers. Exporters leave others in the file."""
+    names, used = set(outputs), []
+    for number, node in reversed(list(enumerate(nodes))):
+        if names.intersection(filter(None, node.output)):
+            names.update(node.input)
+            used.append((number, node))
+    return used[::-1]
 
 
 def _opset(file: Any) -> int:
@@ -147,7 +151,8 @@ def _input(graph: Any, constants: dict[str, Any], given: Shape | None) -> tuple[
     if len(inputs) != 1:
         raise ValueError(f"it takes {len(inputs)} inputs, not one")
     tensor = inputs[0].type.tensor_type
-    if tensor.elem_type not in _DTYPES:
+    dtype = dtype_of(tensor.elem_type)
+    if dtype not in ("float32", "float64"):
         raise ValueError(f"it takes {kind_name(tensor.elem_type)}, not FLOAT or DOUBLE")
     sizes = [size.dim_value if 0 < size.dim_value < _MOST_SIZE else None for size in tensor.shape.dim]
     if len(sizes) < 2:
@@ -158,101 +163,10 @@ def _input(graph: Any, constants: dict[str, Any], given: Shape | None) -> tuple[
     shape = tuple(size for size in rest if size is not None) if given is None else given
     if len(shape) != len(rest) or any(size not in (None, mine) for size, mine in zip(rest, shape, strict=True)):
         raise ValueError(f"it takes x of {shown(rest)} each, and input_shape is {shape}")
-    return inputs[0].name, _DTYPES[tensor.elem_type], batch, shape
-
-
-class _Walk:
-    """A walk from node to node.
-
-    Args:
-        chain: where layers go.
-        constants: by name.
-        value: the name of what comes along.
-        room: bytes that weights may take.
-    """
-
-    def __init__(self, chain: Chain, constants: dict[str, Any], value: str, room: int) -> None:
-        self._chain, self._constants, self._value, self._room = chain, constants, value, room
-
-    def along(self, nodes: Any) -> str:
-        """Go to the end, and return the name of what comes out."""
-        for number, node in enumerate(nodes):
-            try:
-                self._visit(node)
-            except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
-                name = shown(node.name) if node.name else f"number {number}"
-                raise _NodeError(f"{shown(node.op_type)}, node {name}: {str(error)[:500]}") from error
-        return self._value
-
-    def _visit(self, node: Any) -> None:
-        if node.domain not in ("", "ai.onnx"):
-            raise ValueError(f"the operator is of {shown(node.domain)}, and not of ONNX itself")
-        attributes = Attributes(node.attribute)
-        if node.op_type == "Shape" and list(node.input) == [self._value]:
-            self._keep(node, self._shape(attributes))
-        elif all(name in self._constants for name in node.input if name):
-            given = self._given(node.input)
-            array = fold(node.op_type, given, attributes)
-            if given and not any(np.may_share_memory(array, one) for one in given):
-                self._pay(array.nbytes)
-            self._keep(node, array)
-        elif node.op_type not in OPERATORS:
-            raise ValueError("there is no layer for this operator")
-        else:
-            self._add(node, attributes)
-
-    def _add(self, node: Any, attributes: Attributes) -> None:
-        given, before = self._given(node.input), len(self._chain.layers)
-        if sum(value is X for value in given) != 1:
-            raise ValueError("it takes the same value twice; a chain does not branch")
-        OPERATORS[node.op_type](self._chain, Node(node.op_type, _label(node), given, attributes))
-        attributes.end()
-        for _, layer in self._chain.layers[before:]:
-            self._pay(layer.size * np.dtype(self._chain.dtype).itemsize)
-        if not node.output or node.output[0] in self._constants:
-            raise ValueError("its result has no name of its own")
-        self._value = node.output[0]
-
-    def _given(self, names: Any) -> list[Any]:
-        return [self._one(name) for name in names]
-
-    def _one(self, name: str) -> Any:
-        if name == self._value:
-            return X
-        if name and name not in self._constants:
-            raise ValueError(
-                f"it takes {shown(name)}, which is not the result of the node before; a chain does not branch"
-            )
-        return self._constants[name] if name else None
-
-    def _shape(self, attributes: Attributes) -> Any:
-        """What a node Shape gives."""
-        start, end = attributes.whole("start", 0), attributes.whole("end", len(self._chain.shape) + 1)
-        attributes.end()
-        return np.array([ANY, *self._chain.shape], np.int64)[start:end]
-
-    def _keep(self, node: Any, array: Any) -> None:
-        if len(node.output) != 1 or node.output[0] in self._constants or node.output[0] == self._value:
-            raise ValueError("its result has no name of its own")
-        self._constants[node.output[0]] = array
-
-    def _pay(self, size: int) -> None:
-        """A file of some bytes may say that the same weight is used a thousand times."""
-        self._room -= size
-        if self._room < 0:
-            raise ValueError("the weights, unpacked, are larger than max_bytes; pass a larger one for a file you trust")
+    return inputs[0].name, dtype, batch, shape
 
 
 # ==== words ====
-
-
-def _label(node: Any) -> str:
-    """Return what the layer should be called: as the module of its weight, or as the node."""
-    for name in node.input:
-        if name.endswith(".weight"):
-            return str(name.removesuffix(".weight"))
-    *path, last = [part for part in node.name.split("/") if part] or [node.op_type.lower()]
-    return str(path[-1] if path else last)
 
 
 def _named(layers: list[tuple[str, Layer]]) -> dict[str, Layer]:

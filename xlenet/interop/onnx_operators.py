@@ -1,4 +1,4 @@
-"""What each operator of ONNX becomes: a layer, nothing, or a bias of the layer before.
+"""What each operator of ONNX becomes: a layer, nothing, or a part of the layer before or behind it.
 
 What is wrong is a ValueError, whose text goes into the DataError of the whole.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ..backend import to_host
+from ..checks import integer
 from ..errors import shown
+from ..functional.conv2d import check_groups
 from ..functional.windows import windows_over
 from ..layers import (
     AvgPool2D,
@@ -32,88 +34,9 @@ from ..layers import (
     Softmax,
     Tanh,
 )
-from .onnx_values import ANY, Attributes, whole_numbers
-from .shapes import Shape, flat, output_shape, windows_of
-
-# What some bytes of a file may ask for: numbers of one x, its padding included, and pixels that a window
-# sees or steps over.
-MOST_NUMBERS, _MOST_SEEN = 1 << 28, 1 << 16
-
-X = object()  # stands for what comes along the chain, between the constants among a node's inputs
-
-
-class Node(NamedTuple):
-    """An operator of the chain.
-
-    Attributes:
-        operator: its type.
-        label: the name that its layer would like.
-        inputs: `X` once, constants, and None for what is left out.
-        attributes: to be asked for.
-    """
-
-    operator: str
-    label: str
-    inputs: list[Any]
-    attributes: Attributes
-
-    def constants(self, least: int, most: int) -> list[Any]:
-        """Return the inputs behind the first one, which must be what comes along the chain, filled up with None."""
-        if self.inputs[0] is not X:
-            raise ValueError("its first input is a constant; the network's own values belong there")
-        rest = self.inputs[1:]
-        if not least <= len(rest) <= most or any(array is None for array in rest[:least]):
-            raise ValueError(f"{len(rest)} inputs behind the first one")
-        return rest + [None] * (most - len(rest))
-
-
-class Chain:
-    """The layers so far, and what comes out of the last one.
-
-    Attributes:
-        shape: of one x.
-        batch: how many x the file was made for; None for any number.
-        dtype: of all numbers.
-        opset: version of the operators.
-        layers: with the names that they would like.
-    """
-
-    def __init__(self, shape: Shape, batch: int | None, dtype: str, opset: int) -> None:
-        self.shape, self.batch, self.dtype, self.opset = shape, batch, dtype, opset
-        self.layers: list[tuple[str, Layer]] = []
-
-    def append(self, label: str, layer: Layer) -> None:
-        """Add a layer, which must take what comes out of the one before it."""
-        if isinstance(layer, Conv2D | MaxPool2D | AvgPool2D):
-            _check_size(layer, self.shape)
-        self.shape = output_shape(layer, self.shape)
-        if math.prod(self.shape) > MOST_NUMBERS:
-            raise ValueError(f"its result has {math.prod(self.shape):,} numbers for each x, more than {MOST_NUMBERS:,}")
-        self.layers.append((label, layer))
-
-    def axis(self, axis: int) -> int:
-        """Return an axis, counted from the batch, which is axis 0."""
-        rank = len(self.shape) + 1
-        if not -rank <= axis < rank:
-            raise ValueError(f"axis {axis} of {rank}")
-        return axis % rank
-
-    def numbers(self, array: Any) -> Any:
-        """Return a constant that goes into a layer."""
-        if array.dtype != self.dtype:
-            raise ValueError(f"{array.dtype} numbers beside {self.dtype} ones")
-        return array
-
-
-def _check_size(layer: Any, shape: Shape) -> None:
-    if len(shape) == 3:  # what else it is, output_shape refuses
-        windows = windows_of(layer, shape)
-        padded = shape[0] * math.prod(n + sum(ends) for n, ends in zip(windows.size, windows.padding, strict=True))
-        if padded > MOST_NUMBERS or max(math.prod(layer.kernel), *layer.stride) > _MOST_SEEN:
-            raise ValueError(
-                f"kernel {layer.kernel}, stride {layer.stride} and padding {windows.padding}, which no network has"
-            )
-
+from .onnx_chain import Chain, Node, Product, X
+from .onnx_values import ANY, dtype_of, whole_numbers
+from .shapes import Shape, flat, windows_of
 
 # ==== convolution and what is like it ====
 
@@ -122,38 +45,38 @@ def _conv(chain: Chain, node: Node) -> None:
     weight, bias = node.constants(1, 2)
     if weight.ndim != 4 or len(chain.shape) != 3:
         raise ValueError(f"a convolution of {weight.ndim - 2} dimensions; images have two")
-    kernel = weight.shape[2:]
-    if node.attributes.wholes("kernel_shape", kernel) != kernel:
-        raise ValueError(f"kernel_shape is another one than that of the weight, {kernel}")
-    groups = node.attributes.whole("group", 1)
-    stride, dilation, padding = _windows(chain, node, kernel)
-    layer = Conv2D(
-        weight.shape[1] * groups, weight.shape[0], kernel, stride, padding, dilation=dilation, groups=groups,
-        bias=bias is not None, rng=0, dtype=chain.dtype,
-    )  # fmt: skip
-    chain.append(node.label, _filled(chain, layer, weight=weight, bias=bias))
+    out, share, *kernel = weight.shape
+    if node.attributes.take("kernel_shape", tuple(kernel)) != tuple(kernel):
+        raise ValueError(f"kernel_shape is another one than that of the weight, {tuple(kernel)}")
+    groups = integer("Conv", "groups", node.attributes.take("group", 1), 1)
+    check_groups("Conv", groups, out, "filters")
+    if chain.shape[0] != share * groups:
+        raise ValueError(f"got x of {chain.shape} each; expected ({share * groups}, H, W); look at the layer before")
+    stride, dilation, padding = _windows(chain, node, tuple(kernel))
+    windows = chain.windows(kernel, stride, padding, dilation)
+    make = partial(Conv2D, share * groups, out, tuple(kernel), stride, padding, dilation=dilation, groups=groups)
+    chain.multiply(node, Product(make, weight, bias), (out, *windows.out))
 
 
-def _filled(chain: Chain, layer: Layer, **arrays: Any) -> Layer:
-    state = {name: chain.numbers(array) for name, array in arrays.items() if array is not None}
-    return layer.load_state_dict(state)
-
-
-def _windows(chain: Chain, node: Node, kernel: tuple[int, ...]) -> tuple[Any, Any, Any]:
-    """Return stride, dilation and padding of windows over images."""
-    take, (h, w) = node.attributes, chain.shape[1:]
-    stride, dilation = take.wholes("strides", (1, 1), 2), take.wholes("dilations", (1, 1), 2)
-    top, left, bottom, right = pads = take.wholes("pads", (0, 0, 0, 0), 4)
-    auto = take.text("auto_pad", "NOTSET")
+def _windows(chain: Chain, node: Node, kernel: Any) -> tuple[Any, Any, Any]:
+    """Return stride, dilation and padding of windows over images; a Pad in front of them is part of their padding."""
+    take, size = node.attributes.take, chain.padded[1:]
+    stride, dilation = take("strides", (1, 1)), take("dilations", (1, 1))
+    top, left, bottom, right = pads = take("pads", (0, 0, 0, 0))
+    auto = take("auto_pad", "NOTSET")
     if auto != "NOTSET" and any(pads):
         raise ValueError(f"auto_pad {shown(auto)} and pads {pads}")
-    if auto in ("SAME_UPPER", "VALID"):
+    if auto in ("SAME_UPPER", "VALID") and not any(chain.pads):
         return stride, dilation, auto.removesuffix("_UPPER")
-    if auto == "SAME_LOWER":  # what is odd goes to the top and the left
-        (top, bottom), (left, right) = windows_over((h, w), kernel, stride, "SAME", dilation).padding
-        return stride, dilation, ((bottom, top), (right, left))
-    if auto != "NOTSET":
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        (top, bottom), (left, right) = windows_over((size[0], size[1]), kernel, stride, "SAME", dilation).padding
+        if auto == "SAME_LOWER":  # what is odd goes to the top and the left
+            top, left, bottom, right = bottom, right, top, left
+    elif auto not in ("NOTSET", "VALID"):
         raise ValueError(f"auto_pad is {shown(auto)}")
+    if min(pads) < 0:
+        raise ValueError(f"pads are {shown(pads)}; expected none below 0")
+    top, left, bottom, right = pads = tuple(map(sum, zip((top, left, bottom, right), chain.pads, strict=True)))
     return stride, dilation, top if len(set(pads)) == 1 else ((top, bottom), (left, right))
 
 
@@ -162,32 +85,54 @@ def _pool(chain: Chain, node: Node) -> dict[str, Any]:
     node.constants(0, 0)
     if len(chain.shape) != 3:
         raise ValueError(f"pooling of {len(chain.shape) - 1} dimensions; images have two")
-    kernel = node.attributes.wholes("kernel_shape", (), 2)
+    kernel = node.attributes.take("kernel_shape", ())
+    if len(kernel) != 2:
+        raise ValueError(f"attribute kernel_shape has {len(kernel)} numbers, not 2")
     stride, dilation, padding = _windows(chain, node, kernel)
-    ceil_mode = bool(node.attributes.whole("ceil_mode")) and padding != "SAME"  # which fits anyway
+    ceil_mode = bool(node.attributes.take("ceil_mode", 0)) and padding != "SAME"  # which fits anyway
+    chain.windows(kernel, stride, padding, dilation, ceil_mode=ceil_mode)
     return {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding, "ceil_mode": ceil_mode}
 
 
 def _maxpool(chain: Chain, node: Node) -> None:
-    node.attributes.whole("storage_order")  # of the second output, which nobody uses
-    chain.append(node.label, MaxPool2D(**_pool(chain, node)))
+    node.attributes.take("storage_order", 0)  # of the second output, which nobody uses
+    _pooled(chain, node, MaxPool2D(**_pool(chain, node)))
 
 
 def _avgpool(chain: Chain, node: Node) -> None:
-    count_include_pad = bool(node.attributes.whole("count_include_pad"))
-    chain.append(node.label, AvgPool2D(**_pool(chain, node), count_include_pad=count_include_pad))
+    count_include_pad = bool(node.attributes.take("count_include_pad", 0))
+    how = _pool(chain, node)
+    if any(chain.pads):  # zeros of a Pad are counted, those of the pooling itself as it says
+        own = node.attributes.take("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or any(
+            node.attributes.take("pads", (0,) * 4)
+        )
+        if how["ceil_mode"] or (own and not count_include_pad):
+            raise ValueError("behind a Pad, with ceil_mode or padding of its own that does not count")
+        chain.pads, count_include_pad = (0,) * 4, True
+    _pooled(chain, node, AvgPool2D(**how, count_include_pad=count_include_pad))
+
+
+def _pooled(chain: Chain, node: Node, layer: Layer) -> None:
+    chain.append(node.label, layer, (chain.shape[0], *windows_of(layer, chain.shape).out))
+
+
+def _global_average(chain: Chain, node: Node) -> None:
+    node.constants(0, 0)
+    if len(chain.shape) != 3:
+        raise ValueError(f"pooling of {len(chain.shape) - 1} dimensions; images have two")
+    chain.append(node.label, GlobalAvgPool2D(), (chain.shape[0], 1, 1))
 
 
 def _mean(chain: Chain, node: Node) -> None:
     """Of whole channels, as some exporters write a global average. Up to opset 17 the axes are an attribute."""
     (given,) = node.constants(0, 1)
-    named = whole_numbers(given) if given is not None else node.attributes.wholes("axes", ())
-    node.attributes.whole("noop_with_empty_axes")
+    named = whole_numbers(given) if given is not None else node.attributes.take("axes", ())
+    node.attributes.take("noop_with_empty_axes", 0)
     if len(chain.shape) != 3 or sorted(map(chain.axis, named)) != [2, 3]:
         raise ValueError(f"over axes {shown(list(named))}; what there is, is the mean of whole channels, axes 2 and 3")
-    chain.append(node.label, GlobalAvgPool2D())
-    if not node.attributes.whole("keepdims", 1):
-        chain.append(f"{node.label}_flat", Flatten())
+    chain.append(node.label, GlobalAvgPool2D(), (chain.shape[0], 1, 1))
+    if not node.attributes.take("keepdims", 1):
+        chain.append(f"{node.label}_flat", Flatten(), chain.shape[:1])
 
 
 # ==== matrices, biases, normalisation ====
@@ -200,11 +145,11 @@ def _matmul(chain: Chain, node: Node) -> None:
 
 def _gemm(chain: Chain, node: Node) -> None:
     weight, bias = node.constants(1, 2)
-    take = node.attributes
-    if take.whole("transA"):
+    take = node.attributes.take
+    if take("transA", 0):
         raise ValueError("transA; the batch is the first axis")
-    alpha, beta = take.real("alpha", 1.0), take.real("beta", 1.0)
-    weight = weight.T if take.whole("transB") else weight
+    alpha, beta = take("alpha", 1.0), take("beta", 1.0)
+    weight = weight.T if take("transB", 0) else weight
     with np.errstate(all="ignore"):  # the layer refuses what is not finite
         weight = weight if alpha == 1.0 else alpha * weight
         bias = bias if bias is None or beta == 1.0 else beta * bias
@@ -215,8 +160,9 @@ def _linear(chain: Chain, node: Node, weight: Any, bias: Any) -> None:
     """Add a product with `weight` (IN, OUT)."""
     if weight.ndim != 2 or len(chain.shape) != 1:
         raise ValueError(f"a product of arrays of {len(chain.shape) + 1} and {weight.ndim} axes; a Linear has two")
-    layer = Linear(weight.shape[0], weight.shape[1], bias=False, rng=0, dtype=chain.dtype)
-    chain.append(node.label, _filled(chain, layer, weight=weight.T))
+    if chain.shape[0] != weight.shape[0]:
+        raise ValueError(f"got x of {chain.shape} each; expected ({weight.shape[0]},); look at the layer before")
+    chain.multiply(node, Product(partial(Linear, *weight.shape), weight.T, None), weight.shape[1:])
     if bias is not None and not _joins_bias(chain, bias):
         raise ValueError(f"a bias of shape {bias.shape}, not ({weight.shape[1]},)")
 
@@ -238,36 +184,34 @@ def _joins_bias(chain: Chain, array: Any) -> bool:
     axis = next((i for i, size in enumerate(sizes) if size != 1), 1)
     if len(sizes) != rank or array.size != sizes[axis]:
         return False
-    behind: list[Any] = [layer for _, layer in chain.layers]
-    while behind and isinstance(behind[-1], Permute):  # channels last: look for where they come from
+    behind = [layer for _, layer in chain.layers[-2:]]
+    if behind and isinstance(behind[-1], Permute):  # channels last: look for where they come from
         axis = behind.pop().axes[axis]
-    layer = behind[-1] if behind else None
-    if not isinstance(layer, Conv2D | Linear) or (axis != 1 and array.size > 1):
+    product = behind[-1] if behind else None
+    if not isinstance(product, Product) or (axis != 1 and array.size > 1):
         return False
-    count = layer.params["weight"].shape[0]
-    if array.size not in (1, count):
+    count = len(product.weight)
+    if array.size not in (1, count) or any(chain.pads):
         return False
+    chain.pay(count * array.itemsize)
     bias = np.broadcast_to(chain.numbers(array).reshape(-1), (count,))
-    before = layer.state_dict()
-    if "bias" in before:
-        with np.errstate(all="ignore"):  # the layer refuses what is not finite
-            bias = to_host(before["bias"]) + bias
-        layer.load_state_dict(before | {"bias": bias})
-    else:
-        layer._add_parameter("bias", bias.copy())
-        layer.load_state_dict(before | {"bias": bias})  # which looks whether it is finite
+    with np.errstate(all="ignore"):  # the layer refuses what is not finite
+        product.bias = bias if product.bias is None else product.bias + bias
     return True
 
 
 def _batchnorm(chain: Chain, node: Node) -> None:
     weight, bias, mean, var = node.constants(4, 4)
-    take = node.attributes
-    if take.whole("spatial", 1) != 1 or take.whole("training_mode"):
+    take = node.attributes.take
+    if take("spatial", 1) != 1 or take("training_mode", 0):
         raise ValueError("spatial=0 or training_mode=1; one mean for each channel, in evaluation, is what there is")
     if weight.ndim != 1 or not (var >= 0).all():
         raise ValueError(f"weights of shape {weight.shape} and variances that must not be negative")
-    layer = BatchNorm(len(weight), take.real("momentum", 0.9), take.real("epsilon", 1e-5), dtype=chain.dtype)
-    chain.append(node.label, _filled(chain, layer, weight=weight, bias=bias, running_mean=mean, running_var=var))
+    if len(chain.shape) not in (1, 3) or chain.shape[0] != len(weight):
+        raise ValueError(f"got x of {chain.shape} each; expected {len(weight)} channels; look at the layer before")
+    layer = BatchNorm(len(weight), take("momentum", 0.9), take("epsilon", 1e-5), dtype=chain.dtype)
+    state = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
+    chain.append(node.label, layer.load_state_dict({name: chain.numbers(array) for name, array in state.items()}))
 
 
 # ==== shapes ====
@@ -276,9 +220,8 @@ def _batchnorm(chain: Chain, node: Node) -> None:
 def _reshape(chain: Chain, node: Node) -> None:
     (target,) = node.constants(1, 1)
     sizes, before = whole_numbers(target), (ANY, *chain.shape)
-    if 0 in sizes and node.attributes.whole("allowzero"):
+    if node.attributes.take("allowzero", 0) and 0 in sizes:
         raise ValueError("to a shape with allowzero, which leaves nothing")
-    node.attributes.whole("allowzero")
     if sizes[len(before) :].count(0) or any(size < -1 for size in sizes[1:]):
         raise ValueError(f"to shape {shown(sizes)}")
     first, *rest = (before[i] if size == 0 else size for i, size in enumerate(sizes)) if sizes else (None,)
@@ -291,36 +234,38 @@ def _reshape(chain: Chain, node: Node) -> None:
 def _reshaped(chain: Chain, label: str, target: Shape) -> None:
     target = flat("Reshape", chain.shape, target)
     if target != chain.shape:
-        chain.append(label, Flatten() if len(target) == 1 else Reshape(target))
+        chain.append(label, Flatten() if len(target) == 1 else Reshape(target), target)
 
 
 def _flatten(chain: Chain, node: Node) -> None:
     node.constants(0, 0)
-    axis = chain.axis(node.attributes.whole("axis", 1))
+    axis = chain.axis(node.attributes.take("axis", 1))
     if axis < 1 or math.prod(chain.shape[: axis - 1]) != 1:
         raise ValueError(f"at axis {axis}, which mixes the images of a batch")
-    chain.append(node.label, Flatten())
+    chain.append(node.label, Flatten(), (math.prod(chain.shape),))
 
 
 def _transpose(chain: Chain, node: Node) -> None:
+    """Transposes one after another are one, or nothing."""
     node.constants(0, 0)
-    axes = node.attributes.wholes("perm", tuple(reversed(range(len(chain.shape) + 1))))
-    if axes[:1] != (0,) or sorted(axes) != list(range(len(chain.shape) + 1)):
-        raise ValueError(f"by {shown(axes)}; the batch stays the first of {len(chain.shape) + 1} axes")
-    if axes == tuple(range(len(axes))):
-        return
+    still = tuple(range(len(chain.shape) + 1))
+    axes = node.attributes.take("perm", still[::-1])
+    if axes[0] != 0 or tuple(sorted(axes)) != still:
+        raise ValueError(f"by {shown(axes)}; the batch stays the first of {len(still)} axes")
     last = chain.layers[-1][1] if chain.layers else None
-    if isinstance(last, Permute) and tuple(last.axes[axis] for axis in axes) == tuple(range(len(axes))):
-        chain.layers.pop()  # there and back
-        chain.shape = tuple(chain.shape[axis - 1] for axis in axes[1:])
-    else:
-        chain.append(node.label, Permute(axes))
+    if isinstance(last, Permute):
+        before = tuple(last.axes.index(axis) for axis in still)
+        chain.shape = tuple(chain.shape[axis - 1] for axis in before[1:])
+        axes = tuple(last.axes[axis] for axis in axes)
+        chain.layers.pop()
+    if axes != still:
+        chain.append(node.label, Permute(axes), tuple(chain.shape[axis - 1] for axis in axes[1:]))
 
 
 def _squeeze(chain: Chain, node: Node) -> None:
     (given,) = node.constants(0, 1)
-    named = whole_numbers(given) if given is not None else node.attributes.wholes("axes")
-    if named is None:
+    named = whole_numbers(given) if given is not None else node.attributes.take("axes", ())
+    if not named:
         raise ValueError("of all axes, the batch among them")
     axes = {chain.axis(axis) for axis in named}
     if 0 in axes or any(chain.shape[axis - 1] != 1 for axis in axes):
@@ -333,7 +278,7 @@ def _squeeze(chain: Chain, node: Node) -> None:
 
 def _softmax(chain: Chain, node: Node, kind: type[Softmax | LogSoftmax]) -> None:
     node.constants(0, 0)
-    axis = chain.axis(node.attributes.whole("axis", -1 if chain.opset >= 13 else 1))
+    axis = chain.axis(node.attributes.take("axis", -1 if chain.opset >= 13 else 1))
     if axis == 0:
         raise ValueError("over the batch")
     shape, behind = chain.shape, math.prod(chain.shape[axis:])
@@ -350,31 +295,36 @@ def _dropout(chain: Chain, node: Node) -> None:
     given, training = node.constants(0, 2)
     if training is not None and training.any():
         raise ValueError("training_mode; in evaluation it does nothing")
-    node.attributes.whole("seed")
-    ratio = node.attributes.real("ratio", 0.5)
+    node.attributes.take("seed", 0)
+    ratio = node.attributes.take("ratio", 0.5)
     if given is not None:
         if given.size != 1:
             raise ValueError(f"{given.size} ratios")
         ratio = float(str(given.reshape(())))  # 0.4, and not 0.4000000059604645
-    if ratio:
+    if ratio not in (0.0, 1.0):  # of all numbers there is none: in evaluation that is nothing, too
         chain.append(node.label, Dropout(ratio, rng=len(chain.layers)))  # each its own seed, the same every time
 
 
 def _cast(chain: Chain, node: Node) -> None:
     node.constants(0, 0)
-    kind = {"float32": 1, "float64": 11}[chain.dtype]
-    if node.attributes.whole("to") != kind:
+    if dtype_of(node.attributes.take("to", 0)) != chain.dtype:
         raise ValueError(f"of {chain.dtype} to another type")
 
 
 def _pad(chain: Chain, node: Node) -> None:
-    """Nothing: PyTorch writes paddings of nothing in front of poolings. Up to opset 10 all but x are attributes."""
-    given, *_ = node.constants(0, 3)
-    node.attributes.text("mode", "constant")
-    node.attributes.real("value", 0.0)
-    pads = node.attributes.wholes("pads", ()) if given is None else whole_numbers(given)
-    if any(pads):
-        raise ValueError(f"by {shown(pads)}; padding belongs into the Conv or the pooling behind it")
+    """Zeros around images, which the Conv or AveragePool behind them puts there. Up to opset 10 all is attributes."""
+    given, number, axes = node.constants(0, 3)
+    mode, value = node.attributes.take("mode", "constant"), node.attributes.take("value", 0.0)
+    pads = node.attributes.take("pads", ()) if given is None else whole_numbers(given)
+    if not any(pads):  # PyTorch writes these in front of poolings
+        return
+    named = range(4) if axes is None else [chain.axis(axis) for axis in whole_numbers(axes)]
+    ends = dict(zip(named, zip(pads[: len(named)], pads[len(named) :], strict=True), strict=True))
+    (top, bottom), (left, right) = ends.pop(2, (0, 0)), ends.pop(3, (0, 0))
+    zeros = mode == "constant" and not value and (number is None or not number.any())
+    if not zeros or len(chain.shape) != 3 or any(map(any, ends.values())) or min(pads) < 0:
+        raise ValueError(f"by {shown(pads)}; only zeros around images are taken, into the Conv behind them")
+    chain.pads = tuple(map(sum, zip(chain.pads, (top, left, bottom, right), strict=True)))
 
 
 def _plain(kind: type[Layer]) -> Callable[[Chain, Node], None]:
@@ -394,7 +344,7 @@ OPERATORS: dict[str, Callable[[Chain, Node], None]] = {
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
-    "GlobalAveragePool": _plain(GlobalAvgPool2D),
+    "GlobalAveragePool": _global_average,
     "Identity": lambda chain, node: None,
     "LogSoftmax": lambda chain, node: _softmax(chain, node, LogSoftmax),
     "MatMul": _matmul,

@@ -416,6 +416,8 @@ _LASTING = ("params", "grads", "buffers", "training", "_requires_grad")  # belon
 
 def _ready(name: str, given: Any, mine: Array) -> Array:
     """Return `given` beside `mine`, so that nothing can go wrong any more when it is put into it."""
+    if getattr(given, "requires_grad", False):  # a parameter of PyTorch's: only its numbers are asked for
+        given = given.detach()
     host = read_real("load_state_dict", name, given)
     numbers = as_finite("load_state_dict", name, host, str(mine.dtype).rpartition(".")[2])
     check_shape("load_state_dict", name, numbers, mine.shape, "build the model with the sizes it was saved with")
