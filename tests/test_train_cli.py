@@ -502,7 +502,7 @@ def test_a_broken_extra_is_told_before_the_work(
     tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     name: str, complaint: str,
 ) -> None:  # fmt: skip
-    (tmp_path / f"{name}.py").write_text(f"print('hello')\n{complaint}\n", encoding="utf-8")
+    (tmp_path / f"{name}.py").write_text(f"{complaint}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     for module in [one for one in sys.modules if one.partition(".")[0] == name]:
         monkeypatch.delitem(sys.modules, module)
