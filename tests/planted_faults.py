@@ -814,7 +814,7 @@ FAULTS = [
     ),
     *_of("commands.py", "tests/test_predict_cli.py",
         ("answers into nothing", "if sys.stdout is None:  # closed", "if False:  # closed"),
-        ("where a picture goes is seen afterwards", "not os.path.isdir(folder) or not", "not"),
+        ("where a picture goes is seen afterwards", "or os.path.isdir(path):", "or False:"),
         ("a reader that has gone is a traceback", "    except BrokenPipeError:  # such", "    except ZeroDivisionError:  # such"),
     ),
     # ==== data of one's own ====

@@ -266,8 +266,8 @@ def test_the_install_command_is_for_this_python_and_for_a_shell(
     (here / "xlenet" / "backend").mkdir(parents=True)
     (here / "pyproject.toml").touch()
     monkeypatch.setattr(report, "__file__", str(here / "xlenet" / "backend" / "report.py"))
-    for name in ("pip", "python"):
-        (here / name).touch(mode=0o755)
+    for path in (here / "pip", here / "python", tmp_path / "pip"):
+        path.touch(mode=0o755)
     monkeypatch.setattr(sys, "executable", str(here / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shlex.split(report.advice(None).command) == [
