@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import types
@@ -19,13 +20,15 @@ import pytest
 
 from tests import fake_cupy
 from xlenet import __version__, backend, diagnosis, doctor, smoke, use_backend
-from xlenet.backend import gpu, report
+from xlenet.backend import driver, gpu, report
 from xlenet.data import found, registry
 from xlenet.data.datafile import DataFile
 from xlenet.errors import BackendError
 
 ROOT = Path(__file__).parent.parent
-find_library = report._library
+find_library = driver._library
+
+PIP = report._pip()
 
 NAMES = ["versions", "backend", "gpu", "cupy_packages", "blas", "tf32", "data", "install", "smoke"]
 
@@ -36,7 +39,7 @@ def clean_slate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     for name in ("XLENET_BACKEND", "CUPY_TF32", "NVIDIA_TF32_OVERRIDE", "XLENET_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XLENET_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(report, "_library", lambda name: None)
+    monkeypatch.setattr(driver, "_library", lambda name: None)
     monkeypatch.setattr(smoke, "_SECONDS", 0.02)
     backend.resolve_backend.cache_clear()
     yield
@@ -165,7 +168,7 @@ def test_a_gpu_is_described_and_computes(capsys: pytest.CaptureFixture[str]) -> 
     assert (state["driver_cuda"], state["runtime_cuda"]) == ("13.0", "13.0")
     assert state["memory_total"] == state["memory_free"] == 2**30
     assert 0 <= state["pool_used"] <= state["pool_held"]
-    assert values["install"]["command"] == f'pip install -e "{ROOT}[train,cuda13]"'
+    assert values["install"]["command"] == f"{PIP} install -e '{ROOT}[train,cuda13]'"
     assert values["install"]["missing"] == []
     assert values["smoke"]["largest_error"] < 1e-4
 
@@ -214,8 +217,8 @@ class FakeCUDA:
 H100 = "NVIDIA H100 80GB HBM3"
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, driver: FakeCUDA | None, *packages: str) -> None:
-    monkeypatch.setattr(report, "_library", lambda name: driver)
+def machine(monkeypatch: pytest.MonkeyPatch, found: FakeCUDA | None, *packages: str) -> None:
+    monkeypatch.setattr(driver, "_library", lambda name: found)
     monkeypatch.setattr(gpu, "installed", lambda: dict.fromkeys(packages, "14.2.0"))
 
 
@@ -243,8 +246,8 @@ def test_the_install_command_suits_the_machine(
 ) -> None:
     machine(monkeypatch, driver, *packages)
     advice = report.advice(report.find_driver())
-    removed = f"pip uninstall -y {uninstalls} && " if uninstalls else ""
-    assert advice.command == f'{removed}pip install -e "{ROOT}[{extras}]"'
+    removed = f"{PIP} uninstall -y {uninstalls} && " if uninstalls else ""
+    assert advice.command == f"{removed}{PIP} install -e '{ROOT}[{extras}]'"
     assert why in advice.why
     wheel = f"cupy-{extras.partition(',')[2]}x"
     assert (wheel in advice.missing) == ("cuda" in extras and packages != (wheel,))
@@ -252,7 +255,75 @@ def test_the_install_command_suits_the_machine(
 
 def test_outside_of_a_checkout_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(report, "__file__", str(tmp_path / "site-packages" / "xlenet" / "backend" / "report.py"))
-    assert report.advice(None).command == 'pip install "xlenet[train]"'
+    assert report.advice(None).command == f'{PIP} install "xlenet[train]"'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="quotes of a POSIX shell")
+def test_the_install_command_is_for_this_python_and_for_a_shell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = tmp_path / "a $HOME b"
+    (here / "xlenet" / "backend").mkdir(parents=True)
+    (here / "pyproject.toml").touch()
+    monkeypatch.setattr(report, "__file__", str(here / "xlenet" / "backend" / "report.py"))
+    for path in (here / "pip", here / "python", tmp_path / "pip"):
+        path.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(here / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert shlex.split(report.advice(None).command) == [
+        str(here / "python"), "-m", "pip", "install", "-e", f"{here}[train]"
+    ]  # fmt: skip
+    monkeypatch.setenv("PATH", str(here))
+    assert report.advice(None).command == f"pip install -e '{here}[train]'"
+
+
+BROKEN = {
+    "matplotlib": "raise RuntimeError('wrong\\nABI')", "threadpoolctl": "raise ImportError('wrong ABI')",
+    "tqdm": "import sys; sys.exit(3)", "PIL": "import numpy.absent",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_package_that_does_not_import_is_told(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / f"{name}.py").write_text(f"print('hello')\n{BROKEN[name]}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    known = "pillow" if name == "PIL" else name
+    assert call("--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["versions"]["broken"]) == [known]
+    assert call() == 0
+    said = capsys.readouterr().out
+    assert said.startswith("! versions")
+    assert f"broken: {known}, which does not import (" in said
+
+
+def test_a_cupy_that_ends_the_program_does_not_end_the_doctor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "cupy.py").write_text("import sys\nsys.exit(3)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(gpu, "installed", dict)
+    assert "SystemExit: 3" in diagnosed(capsys, "--backend", "cupy", code=3)["backend"]["error"]
+    assert diagnosed(capsys, "--backend", "auto")["backend"]["name"] == "numpy"
+
+
+def test_without_a_driver_it_comes_before_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(gpu, "installed", dict)
+    values = diagnosed(capsys, "--backend", "cupy", code=3)
+    assert values["backend"]["error"].startswith("backend cupy: got no NVIDIA driver, and no such package installed;")
+    assert "pip" not in values["backend"]["error"]
+    backend.resolve_backend.cache_clear()
+    machine(monkeypatch, FakeCUDA(12080, H100))
+    error = diagnosed(capsys, "--backend", "cupy", code=3)["backend"]["error"]
+    assert error.startswith("backend cupy: got no such package installed;")
+    assert "pip install" in error
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +348,7 @@ def test_a_driver_that_does_not_answer_spoils_one_finding(
     machine(monkeypatch, FakeCUDA(12080, H100, fails=function))
     values = diagnosed(capsys)
     assert values["gpu"] == {"error": f"OSError: {function} answers with error 999"}
-    assert values["install"]["command"] == f'pip install -e "{ROOT}[train]"'
+    assert values["install"]["command"] == f"{PIP} install -e '{ROOT}[train]'"
 
 
 def test_a_library_that_is_not_there_is_none() -> None:
@@ -464,7 +535,7 @@ def test_numpy_is_all_that_it_needs(arguments: list[str]) -> None:
     assert done.returncode == (3 if "cupy" in arguments else 0)
     if "--json" not in arguments:
         assert "not installed: matplotlib" in done.stdout
-        assert "missing here: matplotlib, safetensors, threadpoolctl, tqdm" in done.stdout
+        assert "missing here: matplotlib, pillow, safetensors, threadpoolctl, tqdm" in done.stdout
         return
     values = json.loads(done.stdout)
     assert values["blas"]["loaded"] is None
@@ -507,6 +578,19 @@ def test_the_known_step_is_pytorchs(torch: Any) -> None:
     for name, known in smoke.KNOWN.items():
         assert theirs[name] == pytest.approx(known, rel=1e-7), name
     assert set(theirs) - set(smoke.KNOWN) == {"conv1.bias", "conv2.bias"}
+
+
+def test_tf32_on_a_gpu_may_be_further_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = {name: value * (1.0 + 5e-4) for name, value in smoke.KNOWN.items()}
+    monkeypatch.setattr(smoke, "measured", lambda _: off)
+    monkeypatch.setattr(report, "is_on_gpu", lambda _: True)
+    with pytest.raises(smoke.SmokeError, match="within 1e-05"):
+        smoke.check_known()
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert smoke.check_known() == pytest.approx(5e-4)
+    monkeypatch.setattr(report, "is_on_gpu", lambda _: False)
+    with pytest.raises(smoke.SmokeError, match="within 1e-05"):
+        smoke.check_known()
 
 
 def _wrong(right: Any, change: Any) -> Any:

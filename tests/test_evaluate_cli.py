@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.reader import digits, reader
 from xlenet import LeNet5, evaluate, train
-from xlenet.checkpoint import save_model
+from xlenet.checkpoint import load_model, save_arrays, save_model
 from xlenet.data import Dataset
 from xlenet.errors import DataNotFoundError
 
@@ -124,7 +124,6 @@ def test_the_confusion_matrix_is_drawn(model: Path, asked: list[Any], tmp_path: 
     assert call("--model", model, "--data", "x", "--confusion", tmp_path / "confusion.png") == 0
     with Image.open(tmp_path / "confusion.png") as image:
         assert min(image.size) > 300
-    assert call("--model", model, "--data", "x", "--confusion", tmp_path / "no" / "confusion.png") == 5
 
 
 @pytest.mark.parametrize(("expect", "code"), [("0.5", 0), ("0.9999", 7)])
@@ -146,6 +145,22 @@ def test_a_class_without_images_and_a_network_without_mistakes(
     text = capsys.readouterr().out
     assert "  9  no images" in text
     assert "no mistake" in text
+    assert f"accuracy 100.00% (with 95% certainty above {1 - 3 / right.sum():.2%})" in text
+    wrong = few._replace(y_test=(few.y_test + 1) % 9)
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: wrong)
+    assert call("--model", model) == 0
+    assert f"accuracy 0.00% (with 95% certainty below {3 / right.sum():.2%})" in capsys.readouterr().out
+
+
+def test_of_many_classes_the_worst_come_first(
+    model: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluate, "_MOST_CLASSES", 4)
+    assert call("--model", model) == 0
+    _, matrix = oracle()
+    recalls = np.diagonal(matrix) / matrix.sum(axis=1)
+    lines = capsys.readouterr().out.split("(the worst 4 of 10):\n")[1].splitlines()[:4]
+    assert [line.split()[0] for line in lines] == [str(k) for k in np.argsort(recalls, kind="stable")[:4]]
 
 
 # ==== what goes wrong ====
@@ -178,6 +193,20 @@ def test_data_that_do_not_fit_are_one_line(
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert said in line
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_network_whose_results_are_not_finite(
+    arguments: tuple[str, ...], model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, about = load_model(model / "model.safetensors")
+    state["fc5.weight"].flat[:3] = 3e38
+    save_arrays(model / "model.safetensors", state, about)
+    assert call("--model", model, *arguments) == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: evaluate: got a network whose results are not finite")
 
 
 def test_names_that_differ_are_noted(model: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

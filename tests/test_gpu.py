@@ -22,6 +22,7 @@ from tests import fake_cupy
 from tests.train_on_tiny_data import tiny_dataset
 from xlenet import backend, errors, train
 from xlenet.backend import gpu
+from xlenet.backend.driver import Driver
 from xlenet.kernels import cuda_launch
 
 
@@ -92,8 +93,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def not_installed(world: World) -> None:
+    world.patch.setattr(gpu, "find_driver", lambda: Driver(13000, "", ("a GPU",)))
     world.wheels = {}
     world.import_fails(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
+
+
+def neither_installed_nor_a_driver(world: World) -> None:
+    not_installed(world)
+    world.patch.setattr(gpu, "find_driver", lambda: None)
 
 
 def no_driver(world: World) -> None:
@@ -215,6 +222,9 @@ PART = "got CuPy without CUDA's compiler, headers or libraries"
 CASES: dict[Callable[[World], None], str] = {
     not_installed: "got no such package installed; expected a working cupy, "
     f'{NUMPY}; {EITHER}: pip install "xlenet[cuda13]"',
+    neither_installed_nor_a_driver: "got no NVIDIA driver, and no such package installed; expected a GPU with both, "
+    f"{NUMPY}; first install the driver (in a container: start it with --gpus all), until this shows the GPU: "
+    "nvidia-smi",
     no_driver: f"got no NVIDIA driver; expected one, and a GPU, {NUMPY}; install the driver (in a container: start it "
     "with --gpus all), until this shows the GPU: nvidia-smi",
     driver_too_old: "got an NVIDIA driver for CUDA 12.4, and CuPy for CUDA 13.0; expected a driver that is new "

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tests.train_on_tiny_data import tiny_dataset
-from xlenet import plot, train
-from xlenet.checkpoint import load_model, save_model
+from xlenet import gallery, plot, train
+from xlenet.checkpoint import load_model, save_arrays, save_model
 from xlenet.data import Dataset
 from xlenet.errors import DataNotFoundError
 from xlenet.models import LeNet5
@@ -149,14 +149,101 @@ def test_data_that_the_network_does_not_take(
     run: Path, data: list[Any], capsys: pytest.CaptureFixture[str], change: dict[str, Any], words: str
 ) -> None:
     data[0] = data[0]._replace(**change)
-    assert call(run, "--data", "mnist") == 0
+    assert call(run) == 0
     assert pictures(run) == ["curves.png", "filters.png"]
-    assert words in capsys.readouterr().err
+    assert "left out: " in capsys.readouterr().err
+    assert call(run, "--data", "mnist") == 2
+    assert pictures(run) == ["curves.png", "filters.png"]
+    error = capsys.readouterr().err
+    assert words in error
+    assert "error: --data 'mnist': got what cannot be drawn" in error
 
 
-def test_an_image_that_is_not_there(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(run, "--image", 30) == 0
-    assert "there is no test image 30 among 30; --image chooses another" in capsys.readouterr().err
+def test_an_image_that_is_not_there(run: Path, data: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(run, "--image", 30) == 2
+    assert pictures(run) == ["curves.png", "filters.png"]
+    error = capsys.readouterr().err
+    assert "there is no test image 30 among 30; --image chooses another" in error
+    assert "error: --image 30: got what cannot be drawn" in error
+    data[0] = None
+    assert call(run, "--image", 3) == 2
+
+
+@pytest.mark.parametrize("option", [("--data", "mnist"), ("--image", "0"), ("--data-dir", ".")])
+def test_what_several_runs_have_no_use_for(
+    option: tuple[str, str], run: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(run, finished, "--out", tmp_path, *option) == 2
+    assert capsys.readouterr().err.startswith(f"error: {option[0]}: got it with 2 runs")
+
+
+# ==== which network ====
+
+
+def change(path: Path, name: str, value: float, to: Path | None = None) -> None:
+    state, about = load_model(path)
+    state[name].flat[:3] = value
+    save_arrays(to or path, state, about)
+
+
+def test_the_best_network_is_drawn_where_there_is_one(
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    titles: list[str] = []
+    original = plot.draw_filters
+
+    def listen(folder: Path, model: Any, title: str) -> Any:
+        titles.append(title)
+        return original(folder, model, title)
+
+    monkeypatch.setattr(plot, "draw_filters", listen)
+    assert call(run, "--out", tmp_path / "last") == 0
+    change(run / "model.safetensors", "conv1.weight", 9.0, run / "best.safetensors")
+    assert capsys.readouterr().err == ""
+    assert call(run, "--out", tmp_path / "best") == 0
+    assert capsys.readouterr().err.startswith("note: the network is that of best.safetensors")
+    assert titles == ["LeNet-5 on MNIST", "LeNet-5 on MNIST (best.safetensors)"]
+    for name in ("filters.png", "features.png"):
+        assert (tmp_path / "last" / name).read_bytes() != (tmp_path / "best" / name).read_bytes()
+    assert (tmp_path / "last" / "curves.png").read_bytes() == (tmp_path / "best" / "curves.png").read_bytes()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "value", "left", "words"),
+    [
+        ("fc5.weight", 3e38, ["curves.png", "filters.png"], "the network's answers are not finite numbers"),
+        ("bn1.weight", 3e38, ["curves.png", "filters.png"], "the network's answers are not finite numbers"),
+        ("conv1.weight", 0.0, ALL, ""),
+    ],
+)
+def test_a_network_whose_results_overflow(
+    run: Path, capsys: pytest.CaptureFixture[str], name: str, value: float, left: list[str], words: str
+) -> None:
+    change(run / "model.safetensors", name, value)
+    assert call(run) == (4 if words else 0)
+    assert pictures(run) == left
+    error = capsys.readouterr().err
+    assert words in error
+    assert not words or error.splitlines()[-1].startswith("error: run folder: got ")
+
+
+def test_a_layer_that_overflows_where_the_answers_do_not(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As below a ReLU."""
+    original = gallery.layer_results
+    monkeypatch.setattr(gallery, "layer_results", lambda *_: original(*_) | {"bn1": np.full((2, 3, 3), -np.inf)})
+    assert call(run) == 4
+    assert pictures(run) == [name for name in ALL if name != "features.png"]
+    assert "left out: features.png; what bn1 makes of the image are not finite numbers" in capsys.readouterr().err
+
+
+def test_a_negative_variance_is_no_networks(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(run / "model.safetensors", "bn1.running_var", -5.0)
+    assert call(run) == 4
+    assert pictures(run) == ["curves.png"]
+    assert "'bn1.running_var' has a variance of -5" in capsys.readouterr().err
 
 
 def test_a_run_under_way_is_drawn_from_its_snapshot(killed: Path, data: list[Any]) -> None:
@@ -165,7 +252,7 @@ def test_a_run_under_way_is_drawn_from_its_snapshot(killed: Path, data: list[Any
     assert pictures(killed) == ALL
     record = read_record(killed)
     assert record.snapshot is not None
-    trained = plot._trained(record, data[0])
+    trained, _ = plot._trained(record, data[0])
     assert trained is not None
     np.testing.assert_array_equal(trained.model.params or trained.model.state_dict()["fc5.bias"],
                                   record.snapshot.model["fc5.bias"])  # fmt: skip
@@ -255,6 +342,9 @@ GOOD = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.9, "test_loss": 0.6, 
     [
         "{", "3", "[]", '{"epoch": 1}', json.dumps(GOOD | {"test_loss": "0.5"}), json.dumps(GOOD | {"epoch": True}),
         json.dumps(GOOD | {"epoch": 1e12}), json.dumps(GOOD | {"epoch": -1}), json.dumps(GOOD | {"lr": 10**400}),
+        json.dumps(GOOD | {"test_accuracy": 5}), json.dumps(GOOD | {"train_accuracy": -0.1}),
+        json.dumps(GOOD | {"test_loss": -3.0}), json.dumps(GOOD | {"validation_loss": 1.0}),
+        "\n".join(json.dumps(GOOD | more) for more in ({}, {"validation_loss": 1.0, "validation_accuracy": 0.5})),
         json.dumps(GOOD | {"lr": None}), json.dumps(GOOD | {"more": {"a": 1}}), json.dumps(GOOD) + "\n\n",
         "\n".join([json.dumps(GOOD)] * 20_001),
     ],

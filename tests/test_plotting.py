@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,26 @@ def test_images_held_out_have_a_curve_of_their_own(tmp_path, drawn):
     assert len({str(line._dash_pattern) for line in loss.lines}) == 3  # get_linestyle says "--" for all dashes
     with pytest.raises(ValueError, match="got an epoch without validation_accuracy, validation_loss"):
         plot_curves([*history, *falling(1)], tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(0.1, 0.1), (0.2, 0.3), (0.4, 0.5), (0.6, 0.7), (0.78, 0.81), (0.1, 0.79), (0.0, 0.0), (0.0, 1.0), (0.8, 0.8),
+     (0.9, 0.95), (1.0, 1.0), (0.1, 0.99)],
+)  # fmt: skip
+def test_accuracies_of_any_height_have_ticks_and_none_is_below_zero(tmp_path, drawn, first, last):
+    history = [epoch(k, train_accuracy=value, test_accuracy=value) for k, value in enumerate((first, last), start=1)]
+    plot_curves(history, tmp_path / "curves.png")
+    axes = drawn.figure.axes[1]
+    bottom, top = axes.get_ylim()
+    assert 1.0 >= bottom > top >= 0.0
+    assert bottom >= 1 - first
+    assert top <= 1 - last
+    ticks = axes.get_yticks()
+    assert all(top <= tick <= bottom for tick in ticks)
+    assert 3 <= len(ticks) <= 10
+    assert axes.get_yscale() == ("linear" if last < 0.8 or first in (0.78, 0.8, 0.9) else "symlog")
+    drawn.assert_legible()
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e-9, -0.5, 0.3])
@@ -247,7 +268,15 @@ def test_confusion_counts_are_in_their_cells(tmp_path, drawn):
     cells = {text.get_position(): text.get_text() for text in axes.texts if text.get_text().isdecimal()}
     assert cells == {(column, row): str(matrix[row, column]) for row in range(3) for column in range(3)}
     assert "Three\n99.11 % right, 31 of 3,500 wrong" in drawn.words()
-    assert {"97.0 %", "100.0 %", "99.8 %"} <= set(drawn.words())
+    assert {"97.0 %", "100.0 %", "99.80 %"} <= set(drawn.words())
+
+
+def test_nearly_all_is_not_all(tmp_path, drawn):
+    plot_confusion(np.array([[99_999, 20], [0, 10**7]]), ["a", "b"], tmp_path / "confusion.png")
+    words = drawn.words()
+    assert {"99.98 %", "100.0 %"} <= set(words)
+    assert any("> 99.99 % right, 20 of 10,100,019 wrong" in word for word in words)
+    drawn.assert_legible()
 
 
 def test_confusion_colours_the_share_of_the_true_class(tmp_path, drawn):
@@ -295,8 +324,17 @@ def test_digits_show_the_pixels_they_were_given(tmp_path, monkeypatch, rng):
         assert picture.get_clim() == (float(images.min()), float(images.max())), "one scale for all"
 
 
+def test_colours_are_drawn_as_they_are(tmp_path, monkeypatch, rng):
+    figures = []
+    monkeypatch.setattr(digits, "save_figure", lambda figure, path: figures.append(figure))
+    images = rng.integers(0, 256, (2, 3, 5, 7), dtype=np.uint8)
+    plot_digits(images, ["a", ""], tmp_path / "digits.png")
+    for axes, image in zip(figures[0].axes, images, strict=True):
+        np.testing.assert_allclose(axes.images[0].get_array(), image.transpose(1, 2, 0) / 255)
+
+
 @pytest.mark.parametrize(
-    ("shape", "titles"), [((0, 28, 28), []), ((28, 28), ["a"]), ((2, 3, 28, 28), ["a", "b"]), ((2, 28, 28), ["a"])]
+    ("shape", "titles"), [((0, 28, 28), []), ((28, 28), ["a"]), ((2, 2, 28, 28), ["a", "b"]), ((2, 28, 28), ["a"])]
 )
 def test_images_that_cannot_be_drawn(tmp_path, shape, titles):
     with pytest.raises(ValueError, match=r"^plot_digits: got images .*; expected .*; "):
@@ -409,6 +447,11 @@ def test_filters_are_legible(tmp_path, drawn, rng, shape):
     assert len(pictures_of(drawn)) == count * (channels + (channels == 3)) + 1  # the scale
     if shape[0] > 32:
         assert any("the first 32 of 40 filters" in word for word in drawn.words())
+
+
+def test_one_filter_is_no_filters(tmp_path, drawn):
+    plot_filters(np.ones((1, 1, 1, 1)), tmp_path / "filters.png")
+    assert any(word.startswith("1 filter of 1 x 1, 1 channel;") for word in drawn.words())
 
 
 def test_filters_have_one_scale_around_zero(tmp_path, drawn, rng):
@@ -661,3 +704,24 @@ def test_a_dollar_above_a_digit_is_a_dollar(tmp_path, drawn):
     plot_digits(np.zeros((2, 5, 5), np.uint8), ["$x$", r"$\frac{"], tmp_path / "digits.png")
     assert drawn.words() == ["$x$", r"$\frac{"]
     assert not any(text.get_parse_math() for text in drawn.figure.findobj(Text) if "$" in text.get_text())
+
+
+def test_runs_without_test_images_and_of_one_epoch_are_compared(tmp_path, drawn):
+    untested = [row | {"test_loss": math.nan, "test_accuracy": math.nan} for row in falling(4)]
+    plot_comparison({"untested": untested, "short": falling(1)}, tmp_path / "compared.png")
+    words = drawn.words()
+    assert any(word.startswith("untested: no test images, training loss ") for word in words)
+    assert not any("nan" in word for word in words)
+    loss = drawn.figure.axes[0]
+    *_, train, test = loss.lines
+    assert {line.get_fillstyle() for line in (train, test)} == {"none"}
+    assert test.get_markersize() > loss.lines[1].get_markersize()
+    assert test.get_zorder() > loss.lines[1].get_zorder()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 32), (1, 32, 8), (1, 9, 9)])
+def test_the_middle_of_an_image_is_beside_its_name(tmp_path, drawn, shape):
+    plot_features(np.ones(shape), {"fc": np.ones(2)}, np.array([0.5, 0.5]), ["a", "b"], tmp_path / "features.png")
+    *_, bottom, top = drawn.figure.axes[0].images[0].get_extent()
+    (name,) = [text for text in drawn.figure.axes[0].texts if text.get_text() == "image"]
+    assert (bottom + top) / 2 == pytest.approx(name.get_position()[1])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.reader import reader
 from tests.sheets import STROKES, black_on_white, drawn
-from xlenet import LeNet5, predict
+from xlenet import LeNet5, evaluate, predict
 from xlenet.checkpoint import save_model
 from xlenet.data import as_mnist
 
@@ -126,7 +126,54 @@ def test_what_the_network_saw_is_drawn(model: Path, sheets: Path, tmp_path: Path
     assert call("--model", model, "--show", out, sheets) == 0
     with Image.open(out) as image:
         assert min(image.size) > 100
-    assert call("--model", model, "--show", tmp_path / "absent" / "seen.png", sheets) == 5
+
+
+@pytest.mark.parametrize("option", ["--show", "--confusion"])
+def test_a_picture_that_cannot_be_written_is_told_before_the_work(
+    option: str, model: Path, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in (tmp_path / "absent" / "seen.png", tmp_path, "a\0b.png"):
+        if option == "--show":
+            assert call("--model", model, option, out, sheets) == 5
+        else:
+            assert evaluate.main(["--model", str(model), option, str(out)]) == 5
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(f"error: {option}: got ")
+
+
+def test_what_is_not_drawn_is_said(
+    model: Path, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "_MOST_SHOWN", 3)
+    assert call("--model", model, "--show", tmp_path / "seen.png", sheets) == 0
+    assert capsys.readouterr().err == "note: --show: the first 3 of 4 pictures are drawn\n"
+    assert call("--model", model, "--show", tmp_path / "none.png", tmp_path / "absent.png") == 4
+    assert "note: --show: nothing is drawn, since no picture could be answered" in capsys.readouterr().err
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_ink_from_side_to_side_is_noted(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ink = drawn("4")
+    ink[200:203] = 1.0  # a ruled line
+    Image.fromarray(black_on_white(ink)).save(tmp_path / "ruled.png")
+    assert call("--model", model, tmp_path / "ruled.png") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"note: {tmp_path / 'ruled.png'}: what was found reaches the picture's border, or")
+    assert call("--model", model, "--json", tmp_path / "ruled.png") == 0
+    assert json.loads(capsys.readouterr().out)[0]["note"].startswith("what was found reaches")
+    assert call("--model", model, "--raw", tmp_path / "ruled.png") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes it")
+@pytest.mark.parametrize("name", ["predict", "evaluate", "doctor"])
+def test_a_standard_output_that_is_closed_is_told(name: str, model: Path, sheets: Path) -> None:
+    more = {"predict": f"--model {model} {sheets}", "evaluate": f"--model {model}", "doctor": ""}[name]
+    shell = f"{sys.executable} -m xlenet.{name} {more} >&-"
+    done = subprocess.run(["sh", "-c", shell], cwd=ROOT, stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"error: standard output: got it closed")
 
 
 def test_best_is_taken_before_the_last(sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

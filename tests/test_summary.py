@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -185,3 +186,12 @@ def test_a_shape_with_the_batch_is_refused_in_words() -> None:
         model.summary()
     with pytest.raises(ValueError, match=r"that LeNet5 takes; .* \(LeNet5: got x of shape \(1, 1, 27, 27\)"):
         LeNet5(rng=0).summary((1, 27, 27))
+
+
+@pytest.mark.parametrize("shape", [(1, 10**9, 10**9), (1, 10**30, 3), (1, 0, 3), (1, -1, 3)])
+def test_sizes_that_cannot_be_are_refused_in_words(shape: tuple[int, ...]) -> None:
+    model = Sequential(conv=Conv2D(1, 4, 3, rng=0))
+    with pytest.raises(ValueError, match=rf"^summary: got shape {re.escape(str(shape))}; expected .*; pass "):
+        model.summary(shape)
+    with pytest.raises(TypeError, match=r"^summary: got shape \(1, 2.5\); expected whole numbers"):
+        model.summary((1, 2.5))  # type: ignore[arg-type]

@@ -491,6 +491,30 @@ def test_2_for_a_missing_extra_with_its_cure(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("matplotlib", "raise RuntimeError('wrong\\nABI')"), ("threadpoolctl", "raise ImportError('wrong ABI')"),
+        ("tqdm", "import sys; sys.exit(3)"), ("safetensors", "import numpy.absent"),
+    ],
+)  # fmt: skip
+def test_a_broken_extra_is_told_before_the_work(
+    tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    name: str, complaint: str,
+) -> None:  # fmt: skip
+    (tmp_path / f"{name}.py").write_text(f"{complaint}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in [one for one in sys.modules if one.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    assert quick(out) == 2
+    said = capsys.readouterr()
+    who = "plotting: got a Matplotlib" if name == "matplotlib" else f"training: got a {name}"
+    assert f"error: {who} that does not import (" in said.err
+    assert f"pip install --force-reinstall {name}" in said.err
+    assert said.out == ""
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("name", ["nunpy", "cupy:x", "numpy:1"])
 def test_3_for_an_unknown_backend(tiny: Any, out: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert quick(out, "--backend", name) == 3
@@ -504,7 +528,7 @@ def test_3_for_a_backend_that_is_not_here(
     monkeypatch.setitem(sys.modules, "cupy", None)
     backend.resolve_backend.cache_clear()
     assert quick(out, "--backend", "cupy") == 3
-    assert re.match(r"error: backend cupy: got .*; expected .*; .*pip install", capsys.readouterr().err)
+    assert re.match(r"error: backend cupy: got .*; expected .*; .*(pip install|nvidia-smi)", capsys.readouterr().err)
     monkeypatch.setenv("XLENET_BACKEND", "cupy")
     assert quick(out) == 3
     assert quick(out, "--backend", "auto", "--quiet") == 0
@@ -650,7 +674,7 @@ def test_a_home_that_cannot_be_written_costs_a_remark_of_matplotlibs_or_ends_wit
     else:
         assert done.returncode == 5, done.stderr
         assert said[-1].startswith("error: plotting: got no folder that Matplotlib may write to ([Errno 30] Read-only")
-        assert (out / "model.safetensors").is_file(), "the training was not for nothing"
+        assert not out.exists(), "told before the training"
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "model.safetensors"])
@@ -674,7 +698,7 @@ def test_7_below_what_was_expected_with_everything_saved(
 ) -> None:
     assert quick(out, "--expect", 1.0, "--lr", 1e-6) == 7
     accuracy = lines(out)[-1]["test_accuracy"]
-    assert f"error: got a test accuracy of {accuracy:.4f}; expected at least 1" in capsys.readouterr().err
+    assert f"error: --expect: got a test accuracy of {accuracy:.4f}; expected at least 1" in capsys.readouterr().err
     assert names(out) == FILES
     assert quick(out, "--expect", accuracy, "--lr", 1e-6) == 0, "what is reached exactly is reached"
     assert quick(out, "--expect", 0.0) == 0

@@ -359,6 +359,11 @@ def no_classes(interop: Any, path: Path) -> None:
     interop.export_onnx(ReLU().eval(), path, (1, 4, 4))
 
 
+def one_number(interop: Any, path: Path) -> None:
+    model = Sequential(flatten=Flatten(), fc=Linear(16, 1, rng=0)).eval()
+    interop.export_onnx(model, path, (1, 4, 4))
+
+
 def said(about: Any) -> Callable[[Any, Path], None]:
     def write(interop: Any, path: Path) -> None:
         model = Sequential(flatten=Flatten(), fc=Linear(16, 3, rng=0)).eval()
@@ -371,6 +376,7 @@ def said(about: Any) -> Callable[[Any, Path], None]:
     ("write", "reason"),
     [
         (no_images, r"it takes x of shape \(5,\) each"),
+        (one_number, "it gives one number for each image, and not one for each of two classes"),
         (no_classes, r"it makes \(1, 1, 4, 4\) of one image"),
         (said({"class_names": ["a"]}), "names of classes"),
         (said({"normalization": {"mean": [0.0], "std": [0.0]}}), "normalization with a standard deviation"),
@@ -393,3 +399,12 @@ def test_the_metadata_is_the_same_json_in_both_kinds_of_files(tmp_path: Path) ->
     props = {prop.key: prop.value for prop in onnx.load(tmp_path / "m.onnx").metadata_props}
     assert json.loads(props["xlenet"]) == reader().about()
     assert reader().about()["class_names"] == list(DIGITS)
+
+
+@pytest.mark.parametrize("about", [True, False])
+def test_a_negative_variance_is_refused(about: bool, file: Path) -> None:
+    state = LeNet5(rng=0).state_dict()
+    state["bn2.running_var"][3] = -0.5
+    save_arrays(file, state, reader().about() if about else {})
+    with pytest.raises(DataError, match=r"'bn2\.running_var' has a variance of -0\.5"):
+        load_trained(file)

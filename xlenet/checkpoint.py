@@ -129,5 +129,7 @@ def _safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise MissingExtraError('checkpoint: safetensors is not installed; pip install "xlenet[train]"') from error
+        raise MissingExtraError(
+            f'checkpoint: got no usable safetensors ({error}); expected it to write a file; pip install "xlenet[train]"'
+        ) from error
     return safetensors.numpy

@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from .backend import Backend, default_backend, resolve_backend
 from .backend.choice import memory_in_use
 from .backend.gpu import in_a_line, is_out_of_memory
+from .backend.report import why_broken
 from .console import complain
-from .errors import MissingExtraError, OutputError, XlenetError
+from .errors import MissingExtraError, OutputError, XlenetError, printable
 from .experiment import UsageError
+from .plotting.figures import new_figure
 
 BELOW_EXPECTED = 7
 INTERRUPTED = 130
@@ -78,6 +80,8 @@ def say(text: str) -> None:
         OutputError: it cannot be written.
         BrokenPipeError: whoever read it has gone.
     """
+    if sys.stdout is None:  # closed before the program began
+        raise OutputError("standard output: got it closed; expected to be able to write to it; leave it open")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -89,15 +93,46 @@ def say(text: str) -> None:
         ) from error
 
 
-def check_extras(what: str, *packages: str, extra: str = "train") -> None:
-    """Say what is not installed, and how to get it.
+def check_output(option: str, path: str | None) -> None:
+    """Check that an option's picture can be written: before the work, as far as that can be told without writing it.
 
     Raises:
-        MissingExtraError: one of `packages` is not.
+        OutputError: its folder is not there, or is none of ours.
+        MissingExtraError: Matplotlib, which draws it, cannot be used.
     """
-    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    if path is None:
+        return
+    folder = os.path.dirname(path) or "."
+    if "\0" in path or not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(path):
+        raise OutputError(
+            f"{option}: got {printable(path)!r}; expected the name of a file, in a folder that is there and can be "
+            "written; choose another"
+        )
+    check_extras(option, "matplotlib")
+
+
+def check_extras(what: str, *packages: str, extra: str = "train") -> None:
+    """Say what is not installed or does not import, and how to mend it: before the work, and not after it.
+
+    Raises:
+        MissingExtraError: it is so with one of `packages`, which are names of modules.
+        OutputError: Matplotlib finds no folder to keep its settings in.
+    """
+    absent = [name for name in packages if importlib.util.find_spec(name.partition(".")[0]) is None]
     if absent:
-        raise MissingExtraError(f'{what} needs {", ".join(absent)}, not installed here; pip install "xlenet[{extra}]"')
+        names = ", ".join(name.partition(".")[0] for name in absent)
+        raise MissingExtraError(
+            f'{what}: got no {names}, not installed here; expected it; pip install "xlenet[{extra}]"'
+        )
+    for name in packages:
+        if name == "matplotlib":  # which wants a folder for itself, besides
+            new_figure(1.0, 1.0)
+        elif why := why_broken(name):
+            package = name.partition(".")[0].replace("PIL", "pillow")
+            raise MissingExtraError(
+                f"{what}: got a {package} that does not import ({why}); expected one that does; "
+                f"pip install --force-reinstall {package}"
+            )
 
 
 def chosen_backend(name: str | None) -> Backend:
@@ -118,4 +153,7 @@ def check_backend_name(name: str | None) -> None:
         UsageError: an empty name, most likely a shell variable that is not set.
     """
     if name == "":
-        raise UsageError("--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto")
+        raise UsageError(
+            "--backend: got an empty text; expected numpy, cupy, cupy:<device number> or auto; name one, or leave the "
+            "option out"
+        )

@@ -67,8 +67,8 @@ def examine(argument: str | None) -> list[Finding]:
 def _look(name: str, title: str, function: Callable[[], Findings]) -> Finding:
     try:
         lines, values = function()
-        return Finding(name, title, lines, values, failed=values.get("works") is False)
-    except Exception as error:  # whatever it is: the doctor is asked where things are broken
+        return Finding(name, title, lines, values, failed=values.get("works") is False or bool(values.get("broken")))
+    except (Exception, SystemExit) as error:  # whatever it is: the doctor is asked where things are broken
         words = str(error) if isinstance(error, XlenetError) else in_a_line(error)
         return Finding(name, title, [words], {"error": words}, failed=True)
 
@@ -87,7 +87,10 @@ def _versions() -> Findings:
         f"xlenet {__version__}, Python {python}, NumPy {np.__version__}; {about['os']} {about['machine']}, {cores}",
         f"optional: {there or 'none'}" + (f"; not installed: {absent}" if absent else ""),
     ]
-    return lines, {"xlenet": __version__, "python": python, "numpy": np.__version__, "packages": packages} | about
+    broken = report.broken()
+    lines += [f"broken: {name}, which does not import ({why})" for name, why in broken.items()]
+    values = {"xlenet": __version__, "python": python, "numpy": np.__version__, "packages": packages, "broken": broken}
+    return lines, values | about
 
 
 def _backend(argument: str | None, found: list[Backend]) -> Findings:

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, use_backend
-from .commands import BELOW_EXPECTED, chosen_backend, run_command, say
+from .commands import BELOW_EXPECTED, check_output, chosen_backend, run_command, say
 from .console import DownloadBar, complain, few
 from .data import Dataset, Images, load
 from .data.registry import NAMES
-from .errors import printable
+from .errors import DataError, printable
 from .experiment import UsageError
 from .metrics import confusion_matrix
 from .options import add_backend, add_data_dir, add_model, number, path, whole
@@ -36,7 +36,8 @@ def evaluation_options() -> argparse.ArgumentParser:
         prog="python -m xlenet.evaluate",
         description="Measure a trained network on the test images of a data set: loss, accuracy, its mistakes.",
         epilog="exit codes: 0 done, 2 usage (the data do not go with the model), 3 backend not available, 4 model or "
-        "data missing or corrupt, 5 cannot write, 7 accuracy below --expect",
+        "data missing or corrupt, 5 cannot write, 7 accuracy below --expect, 130 interrupted, 141 nobody reads the "
+        "answer",
     )
     add = parser.add_argument
     add_model(parser)
@@ -88,6 +89,7 @@ class Result(NamedTuple):
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    check_output("--confusion", options.confusion)
     backend = chosen_backend(options.backend)
     with use_backend(backend):
         file = trained_file(options.model)
@@ -109,13 +111,16 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
         for line in _lines(result, names):
             say(line)
+    below = options.expect is not None and result.accuracy < options.expect
+    if below:
+        complain(
+            f"error: --expect: got an accuracy of {result.accuracy:.4f}; expected at least {options.expect:g}; train "
+            "longer, or ask for less"
+        )
     if options.confusion:
         title = f"{trained.title.partition(' (')[0]} on {printable(dataset.name)}"
         plot_confusion(result.confusion, names, options.confusion, title)
-    if options.expect is not None and result.accuracy < options.expect:
-        complain(f"error: got an accuracy of {result.accuracy:.4f}; expected at least {options.expect:g}")
-        return BELOW_EXPECTED
-    return 0
+    return BELOW_EXPECTED if below else 0
 
 
 def _load(name: str, trained: Trained, options: argparse.Namespace) -> Dataset:
@@ -128,12 +133,22 @@ def _load(name: str, trained: Trained, options: argparse.Namespace) -> Dataset:
 
 
 def measure(trained: Trained, dataset: Dataset, batch_size: int = 500) -> Result:
-    """Ask the network about all test images of a data set that fits it."""
+    """Ask the network about all test images of a data set that fits it.
+
+    Raises:
+        DataError: what it makes of them is not finite.
+    """
     images = Images(dataset.x_test, dataset.y_test, trained.normalization)
-    trained.model.infer(images.batch(slice(0, min(batch_size, len(images))))[0])  # whatever is done only once
-    began = time.perf_counter()
-    found = evaluate(trained.model, images, batch_size=batch_size)
-    seconds = time.perf_counter() - began
+    with np.errstate(all="ignore"):  # it is said in words
+        trained.model.infer(images.batch(slice(0, min(batch_size, len(images))))[0])  # whatever is done only once
+        began = time.perf_counter()
+        found = evaluate(trained.model, images, batch_size=batch_size)
+        seconds = time.perf_counter() - began
+    if not math.isfinite(found.loss):
+        raise DataError(
+            "evaluate: got a network whose results are not finite; expected finite ones; its weights are out of all "
+            "proportion: train it again"
+        )
     confusion = confusion_matrix(dataset.y_test, found.predictions, len(trained.class_names))
     return Result(len(images), found.loss, found.accuracy, confusion, 1000.0 * seconds / len(images))
 
@@ -204,7 +219,7 @@ def _with_the_models_classes(trained: Trained, dataset: Dataset) -> Dataset:
 
 def _lines(result: Result, names: Sequence[str]) -> Iterator[str]:
     yield (
-        f"accuracy {result.accuracy:.2%} (standard error {result.standard_error:.2%}), loss {result.loss:.4f}, "
+        f"accuracy {result.accuracy:.2%} ({_by_chance(result)}), loss {result.loss:.4f}, "
         f"{result.milliseconds:.3f} ms an image"
     )
     recalls = [(name, result.recall(label)) for label, name in enumerate(names)]
@@ -213,14 +228,23 @@ def _lines(result: Result, names: Sequence[str]) -> Iterator[str]:
         f" (the worst {_MOST_CLASSES} of {len(names)}):" if len(told) < len(names) else ":"
     )
     width = max(len(name) for name in names)
-    for name, recall in recalls:
-        if (name, recall) in told:
-            yield f"  {name:<{width}}  {'no images' if recall is None else f'{recall:7.2%}'}"
+    for name, recall in told if len(told) < len(names) else recalls:
+        yield f"  {name:<{width}}  {'no images' if recall is None else f'{recall:7.2%}'}"
     mistakes = result.mistakes()
     yield "most frequent mistakes:" if mistakes else "no mistake"
     for true, taken, count in mistakes[:_MOST_MISTAKES]:
         of = int(result.confusion[true].sum())
         yield f"  {names[true]} taken for {names[taken]}: {count:,} of {of:,} ({count / of:.2%})"
+
+
+def _by_chance(result: Result) -> str:
+    """Return how far the accuracy may be off. Where all is right or all wrong, the standard error would be 0, and says
+    nothing: then, with 95 % certainty, at most 3 / N are otherwise (the rule of three).
+    """
+    if 0.0 < result.accuracy < 1.0:
+        return f"standard error {result.standard_error:.2%}"
+    bound = min(3.0 / result.images, 1.0)
+    return f"with 95% certainty {f'above {1.0 - bound:.2%}' if result.accuracy else f'below {bound:.2%}'}"
 
 
 def _record(result: Result, trained: Trained, file: str, data: str, where: str) -> dict[str, Any]:
@@ -230,7 +254,7 @@ def _record(result: Result, trained: Trained, file: str, data: str, where: str) 
         "title": trained.title,
         "data": data,
         "images": result.images,
-        "loss": result.loss if math.isfinite(result.loss) else None,
+        "loss": result.loss,
         "accuracy": result.accuracy,
         "standard_error": result.standard_error,
         "recall": [{"class": name, "recall": result.recall(label)} for label, name in enumerate(names)],

@@ -54,7 +54,7 @@ def _export(options: argparse.Namespace) -> int:
 
             export_onnx(trained.model, out, trained.image_shape, about=trained.about())
         else:
-            check_extras("a safetensors file", "safetensors")
+            check_extras("a safetensors file", "safetensors.numpy")
             save_model(out, trained.model, trained.about())
     size = out.stat().st_size
     say(f"{trained.title}, {printable(str(file))}, written to {printable(str(out))} ({size:,} bytes)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from .plotting import plot_comparison
 from .plotting.comparison import MOST_RUNS
 from .records import Record, differences, read_record
 from .runs import titled
-from .trained import Trained, load_trained
+from .trained import BEST, Trained, load_trained, trained_file
 
 COMPARED = "compared.png"
 
@@ -55,7 +54,7 @@ def options_of_plot() -> argparse.ArgumentParser:
         help="the data set to test on, a name or a path as in training (default: the run's own)",
     )
     add_data_dir(parser)
-    add("--image", type=whole(0), default=0, metavar="N", help="which test image goes through the layers (default: 0)")
+    add("--image", type=whole(0), metavar="N", help="which test image goes through the layers (default: 0)")
     return parser
 
 
@@ -76,6 +75,16 @@ def _draw(options: argparse.Namespace) -> int:
         raise UsageError(f"RUN: got {len(options.runs)} of them; expected at most {MOST_RUNS}; choose among them")
     records = [read_record(folder) for folder in options.runs]
     if len(records) > 1:
+        given = [
+            f"--{name}"
+            for name in ("data", "data-dir", "image")
+            if getattr(options, name.replace("-", "_")) is not None
+        ]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)}: got it with {len(records)} runs, of which only the curves are compared; expected "
+                "it with one; leave it out"
+            )
         say(str(_compare(records, options)))
         return 0
     drawing = _draw_one(records[0], options)
@@ -83,8 +92,8 @@ def _draw(options: argparse.Namespace) -> int:
         say(str(picture))
     for line in drawing.left_out:
         complain(f"left out: {line}")
-    if drawing.damaged is not None:
-        raise drawing.damaged
+    if drawing.failed is not None:
+        raise drawing.failed
     return 0
 
 
@@ -118,11 +127,13 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 
 class _Drawing(NamedTuple):
-    """What could be drawn, what not and why, and whether that was because something is damaged."""
+    """What could be drawn, what not and why, and the error if that was no fault of the run's being under way: something
+    is damaged, or was asked for and cannot be had.
+    """
 
     drawn: list[Path]
     left_out: list[str]
-    damaged: DataError | None = None
+    failed: XlenetError | None = None
 
 
 def _draw_one(record: Record, options: argparse.Namespace) -> _Drawing:
@@ -135,25 +146,53 @@ def _draw_one(record: Record, options: argparse.Namespace) -> _Drawing:
         left_out.append(f"{CURVES}; no epoch has ended yet")
     dataset, why = _dataset(record, options)
     try:
-        trained = _trained(record, dataset)
+        trained, of = _trained(record, dataset)
     except DataError as error:
         left_out.append(f"{FILTERS}, {', '.join(OF_IMAGES)}; the network cannot be read")
         return _Drawing(drawn, left_out, error)
     if trained is None:
         left_out.append(f"{FILTERS}, {', '.join(OF_IMAGES)}; there is neither a model nor a snapshot yet")
         return _Drawing(drawn, left_out, None if drawn else _nothing(record))
+    title += of
+    if of:
+        complain(f"note: the network is that of {BEST}, which predict and evaluate take, too")
     filters = draw_filters(folder, trained.model, title)
     if filters is None:
         left_out.append(f"{FILTERS}; the network has no convolution")
     else:
         drawn.append(filters)
-    why = why or _misfit(trained, dataset, options.image)
+    image = options.image or 0
+    why = why or _misfit(trained, dataset, image)
     if why or dataset is None:
         left_out.append(f"{', '.join(OF_IMAGES)}; {why}")
-        return _Drawing(drawn, left_out, None if drawn else _nothing(record))
+        return _Drawing(drawn, left_out, _unmet(options, why) or (None if drawn else _nothing(record)))
     test = Images(dataset.x_test, dataset.y_test, trained.normalization)
-    drawn += draw_images(folder, trained.model, test, trained.class_names, title, options.image)
+    of_images = draw_images(folder, trained.model, test, trained.class_names, title, image)
+    drawn += of_images.paths
+    if of_images.left_out:
+        left_out.append(of_images.left_out)
+        return _Drawing(drawn, left_out, _not_finite(record))
     return _Drawing(drawn, left_out)
+
+
+def _unmet(options: argparse.Namespace, why: str) -> UsageError | None:
+    """Return what to say of a wish that cannot be met; None where nobody wished for anything."""
+    wishes = [
+        f"--{name} {shown(getattr(options, name))}" for name in ("data", "image") if getattr(options, name) is not None
+    ]
+    if not wishes:
+        return None
+    return UsageError(
+        f"{' '.join(wishes)}: got what cannot be drawn ({why}); expected data and an image that go with the network; "
+        "choose others"
+    )
+
+
+def _not_finite(record: Record) -> DataError:
+    return DataError(
+        f"run folder: got {str(record.path)!r} with a network whose results are not finite; expected finite ones; its "
+        "weights are out of all proportion: train it again"
+    )
 
 
 def _nothing(record: Record) -> DataError:
@@ -222,10 +261,18 @@ def _misfit(trained: Trained, dataset: Dataset | None, image: int) -> str:
     return ""
 
 
-def _trained(record: Record, dataset: Dataset | None) -> Trained | None:
-    """Return the run's network: the one that it has left, or, while it is under way, that of its newest snapshot."""
-    if os.path.lexists(record.model_path):
-        return load_trained(record.model_path)
+def _trained(record: Record, dataset: Dataset | None) -> tuple[Trained | None, str]:
+    """Return the run's network, and what its pictures are called behind the run's title: that of best.safetensors if
+    there is one, else the last; while the run is under way, that of its newest snapshot.
+    """
+    try:
+        file = trained_file(record.path)
+    except DataNotFoundError:
+        return _of_snapshot(record, dataset), ""
+    return load_trained(file), f" ({BEST})" if file.name == BEST else ""
+
+
+def _of_snapshot(record: Record, dataset: Dataset | None) -> Trained | None:
     if record.snapshot is None:
         return None
     about = record.snapshot.config.get("model")

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, use_backend
-from .commands import chosen_backend, run_command, say
+from .commands import check_extras, check_output, chosen_backend, run_command, say
 from .console import complain
-from .data.handwriting import as_is, as_mnist
+from .data.handwriting import as_is, steps
 from .errors import DataError, printable
 from .options import add_backend, add_model, path, whole
 from .pictures import each_picture
@@ -23,6 +23,10 @@ from .trained import Trained, load_trained, trained_file
 _TOGETHER = 100  # pictures that the network is asked about at once
 _MOST_SHOWN = 200  # on a contact sheet
 _LONGEST_TITLE = 14  # letters under a picture
+_REACHES = (
+    "what was found reaches the picture's border, or from side to side: ruled lines, a frame or a neighbour may be "
+    "taken for the digit; --show draws what the network saw"
+)
 
 
 def prediction_options() -> argparse.ArgumentParser:
@@ -32,7 +36,7 @@ def prediction_options() -> argparse.ArgumentParser:
         description="Say what is on pictures, with probabilities. For a network that reads digits, the digit on each "
         "picture is found, centred and scaled as MNIST does.",
         epilog="exit codes: 0 done, 2 usage, 3 backend not available, 4 the model or a picture is missing or corrupt "
-        "(the other pictures are answered all the same), 5 cannot write",
+        "(the other pictures are answered all the same), 5 cannot write, 130 interrupted, 141 nobody reads the answers",
     )
     add = parser.add_argument
     add(
@@ -69,9 +73,12 @@ class Answer(NamedTuple):
     image: Array | None  # as the network saw it, (C, H, W)
     probabilities: Any  # (K,)
     error: str
+    note: str = ""  # what may be wrong with it
 
 
 def _predict(options: argparse.Namespace) -> int:
+    check_extras("reading pictures", "PIL.Image", extra="images")
+    check_output("--show", options.show)
     with use_backend(chosen_backend(options.backend)):
         file = trained_file(options.model)
         trained = load_trained(file)
@@ -81,9 +88,12 @@ def _predict(options: argparse.Namespace) -> int:
             how = "each digit centred and scaled as MNIST does" if digits else "pictures scaled as they are"
             of = f" trained on {printable(trained.data)}" if trained.data else ""
             say(f"{trained.title}{of}, {printable(str(file))}; {how}")
-        failed, records, shown = 0, list[dict[str, Any]](), list[Answer]()
+        answered, failed, records, shown = 0, 0, list[dict[str, Any]](), list[Answer]()
         for answer in answers(trained, options.pictures, digits=digits):
             failed += bool(answer.error)
+            answered += not answer.error
+            if answer.note:
+                complain(f"note: {printable(answer.file)}: {answer.note}")
             if options.json:
                 records.append(_record(answer, trained.class_names, options.top))
             elif answer.error:
@@ -94,8 +104,8 @@ def _predict(options: argparse.Namespace) -> int:
                 shown.append(answer)
     if options.json:
         say(json.dumps(records, indent=2))
-    if shown:
-        _draw(shown, trained.class_names, options.show)
+    if options.show:
+        _draw(shown, answered, trained.class_names, options.show)
     return DataError.exit_code if failed else 0
 
 
@@ -120,11 +130,13 @@ def _prepared(trained: Trained, name: str, picture: Array | DataError, digits: b
     try:
         if isinstance(picture, DataError):
             raise picture
-        image = _framed(as_mnist(picture), trained) if digits else as_is(picture, trained.image_shape)
+        if not digits:
+            return Answer(name, as_is(picture, trained.image_shape), None, "")
+        made = steps(picture)
+        return Answer(name, _framed(made.image, trained), None, "", _REACHES if made.reaches else "")
     except DataError as error:
         message = str(error)
         return Answer(name, None, None, printable(message if repr(name) in message else f"{name!r}: {message}"))
-    return Answer(name, image, None, "")
 
 
 def _framed(image: Array, trained: Trained) -> Array:
@@ -174,17 +186,21 @@ def _record(answer: Answer, names: Sequence[str], top: int) -> dict[str, Any]:
         "label": label,
         "probability": probability,
         "top": [{"label": name, "probability": share} for name, share in best],
-    }
+    } | ({"note": answer.note} if answer.note else {})
 
 
-def _draw(answered: Sequence[Answer], names: Sequence[str], file: str) -> None:
-    # A contact sheet is grey: of colours, how bright they are.
-    images = np.stack([answer.image.mean(axis=0) for answer in answered if answer.image is not None])
+def _draw(shown: Sequence[Answer], answered: int, names: Sequence[str], file: str) -> None:
+    if not shown:
+        complain("note: --show: nothing is drawn, since no picture could be answered")
+        return
+    if len(shown) < answered:
+        complain(f"note: --show: the first {len(shown)} of {answered:,} pictures are drawn")
+    images = np.stack([answer.image for answer in shown if answer.image is not None])
     titles = []
-    for answer in answered:
+    for answer in shown:
         ((label, probability),) = _best(answer, names, 1)
         titles.append(f"{_short(label)} {probability:.0%}")
-    plot_digits(np.rint(images).astype(np.uint8), titles, file)
+    plot_digits(images, titles, file)
 
 
 def _short(name: str) -> str:

@@ -33,11 +33,6 @@ class Record(NamedTuple):
     history: tuple[dict[str, float], ...]
     snapshot: Snapshot | None
 
-    @property
-    def model_path(self) -> Path:
-        """Where the trained network is, once there is one."""
-        return self.path / "model.safetensors"
-
 
 def read_record(path: str | os.PathLike[str]) -> Record:
     """Read the folder of a run that has ended, was interrupted, or is under way.
@@ -87,7 +82,9 @@ def _read_metrics(path: Path) -> tuple[dict[str, float], ...]:
     try:
         if len(lines) > _MOST_EPOCHS:
             raise ValueError(f"{len(lines):,} lines")
-        return tuple(_epoch(parse_json(line, nan=True)) for line in lines)
+        epochs = tuple(_epoch(parse_json(line, nan=True)) for line in lines)
+        _check_held_out(epochs)
+        return epochs
     except ValueError as error:
         raise DataError(
             f"run folder: got {str(path)!r} ({error}); expected a line of JSON for each epoch, as training writes "
@@ -105,7 +102,18 @@ def _epoch(row: Any) -> dict[str, float]:
             raise ValueError(f"{shown(name)} {shown(value)} in an epoch")
     if not 0 <= row["epoch"] <= 1e9:
         raise ValueError(f"epoch {shown(row['epoch'])}")
+    for name, value in row.items():
+        below, above = value < 0 and name.endswith("_loss"), not 0 <= value <= 1 and name.endswith("_accuracy")
+        if math.isfinite(value) and (below or above):
+            raise ValueError(f"{shown(name)} {shown(value)} in an epoch")
     return {name: math.nan if not math.isfinite(value) else value for name, value in row.items()}
+
+
+def _check_held_out(epochs: Sequence[dict[str, float]]) -> None:
+    """Figures of the images held out are in all epochs or in none, loss and accuracy both."""
+    wanted = {"validation_loss", "validation_accuracy"}
+    if any(row.keys() & wanted != epochs[0].keys() & wanted or len(row.keys() & wanted) == 1 for row in epochs):
+        raise ValueError(f"{' and '.join(sorted(wanted))} not in all epochs")
 
 
 def differences(records: Sequence[Record]) -> list[str]:

@@ -19,10 +19,10 @@ from .gallery import PICTURES, draw_curves, draw_filters, draw_images
 from .layers import Layer
 from .snapshots import Snapshots
 from .strictjson import parse_json
+from .trained import BEST
 from .training import Epoch
 
-_BEST = "best.safetensors"
-_FILES = ("config.json", "metrics.jsonl", "model.safetensors", _BEST, *PICTURES)
+_FILES = ("config.json", "metrics.jsonl", "model.safetensors", BEST, *PICTURES)
 _MOST_CONFIG_BYTES = 1 << 20  # a thousand times what a run writes
 
 
@@ -107,7 +107,7 @@ class RunFolder:
             remove_leftovers(self.path)
             if goes_on_at is not None:
                 self.snapshots.forget_after(goes_on_at)
-                (self.path / _BEST).unlink(missing_ok=True)  # perhaps of a later epoch; the snapshot has the right one
+                (self.path / BEST).unlink(missing_ok=True)  # perhaps of a later epoch; the snapshot has the right one
             else:
                 self.snapshots.clear()
                 for name in reversed(_FILES):  # config.json last: it says that the others are ours
@@ -159,14 +159,19 @@ class RunFolder:
     def save_best(self, state: Mapping[str, Array], about: dict[str, Any]) -> None:
         """Write best.safetensors: the model after the epoch that did best on the images held out."""
         self._check_still_ours()
-        save_arrays(self.path / _BEST, state, about)
+        save_arrays(self.path / BEST, state, about)
 
-    def draw(self, model: Layer, test: Images, class_names: tuple[str, ...], title: str) -> None:
-        """Draw the pictures: curves, filters, confusion matrix, what each layer makes of an image, mistakes."""
+    def draw(self, model: Layer, test: Images, class_names: tuple[str, ...], title: str) -> str:
+        """Draw the pictures: curves, filters, confusion matrix, what each layer makes of an image, mistakes.
+
+        Return which are left out and why; nothing if none is.
+        """
         self._check_still_ours()
         draw_curves(self.path, [epoch.record() for epoch in self.history], title)
+        if (self.path / BEST).exists():  # which `plot` draws
+            title += " (the last epoch's)"
         draw_filters(self.path, model, title)
-        draw_images(self.path, model, test, class_names, title)
+        return draw_images(self.path, model, test, class_names, title).left_out
 
 
 _TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "generated": "generated digits"}

@@ -53,7 +53,11 @@ def read_header(file: BinaryIO, size: int) -> tuple[list[Entry], dict[str, str]]
         ([Entry(name='bias', dtype='<f4', shape=(2,), start=0, stop=8)], {})
     """
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
+    if size < 8 or length > size - 8:
+        raise ValueError(
+            f"{size:,} bytes that do not begin with the length of a header: no safetensors file, or cut off"
+        )
+    if length > MOST_HEADER_BYTES:
         raise ValueError(f"{size:,} bytes in all, and a header of {length:,} (at most {MOST_HEADER_BYTES:,})")
     text = file.read(length)
     if text[:1] != b"{":

@@ -56,7 +56,7 @@ def _out_of_memory(error: Exception, options: argparse.Namespace) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    check_extras("training", "matplotlib", "safetensors", "threadpoolctl", "tqdm")
+    check_extras("training", "matplotlib", "safetensors.numpy", "threadpoolctl", "tqdm")
     options.threads = min(options.threads, os.cpu_count() or 1)  # more would only wait for each other
     backend = chosen_backend(options.backend)
     with use_backend(backend), use_threads(options.threads):
@@ -90,11 +90,16 @@ def _train(options: argparse.Namespace) -> int:
             complain(f"interrupted after {done}; the model so far is in {run.path}; --resume --out {out} goes on")
             return interrupted
         accuracy = run.history[-1].test_accuracy
-        run.draw(experiment.model, experiment.test, dataset.class_names, titled(dataset.name))
+        left_out = run.draw(experiment.model, experiment.test, dataset.class_names, titled(dataset.name))
+        if left_out:
+            complain(f"note: left out: {left_out}")
         for line in _results(run, len(experiment.test)):
             console.say(line)
     if options.expect is not None and accuracy < options.expect:
-        complain(f"error: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}")
+        complain(
+            f"error: --expect: got a test accuracy of {accuracy:.4f}; expected at least {options.expect:g}; train "
+            "longer, or ask for less"
+        )
         return BELOW_EXPECTED
     return 0
 

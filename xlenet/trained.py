@@ -26,6 +26,7 @@ _AT_A_TIME = 500  # images
 # Mean and standard deviation of MNIST's training images, as they are given everywhere, in pixels of 0 to 255.
 _MNIST = 0.1307 * 255.0, 0.3081 * 255.0
 _DIGITS = "mnist", "generated"
+BEST = "best.safetensors"  # of a run: what did best on the images held out
 
 
 class Trained(NamedTuple):
@@ -132,7 +133,7 @@ def trained_file(path: str | os.PathLike[str]) -> Path:
             return whole
     except ValueError:  # no file can have such a name: whoever opens it says so
         return whole
-    for name in ("best.safetensors", "model.safetensors"):
+    for name in (BEST, "model.safetensors"):
         if (whole / name).exists():
             return whole / name
     raise DataNotFoundError(
@@ -204,6 +205,7 @@ def _of_about(state: Mapping[str, Any], about: Mapping[str, Any]) -> Trained:
         raise ValueError(f"image_size {shown(size)}, relu_after_conv3 {shown(relu)}")
     if (channels, classes) != _sizes(state):
         raise ValueError(f"{channels} channels and {classes} classes, and its arrays have {_sizes(state)}")
+    _check_variances(state)
     model = LeNet5(size, channels=channels, classes=classes, relu_after_conv3=relu, rng=0)
     model.load_state_dict(state).eval()
     normalization = _normalization(about["normalization"], channels)
@@ -221,6 +223,7 @@ def _of_about(state: Mapping[str, Any], about: Mapping[str, Any]) -> Trained:
 def _of_shapes(state: Mapping[str, Any]) -> Trained:
     """A network about which nothing is said: its sizes are those of its arrays, its images are taken for MNIST's."""
     channels, classes = _sizes(state)
+    _check_variances(state)
     model = LeNet5(channels=channels, classes=classes, rng=0).load_state_dict(state).eval()
     mean, std = _MNIST
     title = "LeNet-5 (its file does not say how to normalise images: as MNIST, mean 0.1307, std 0.3081)"
@@ -237,6 +240,12 @@ def _sizes(state: Mapping[str, Any]) -> tuple[int, int]:
         _whole("channels in conv1.weight", first[1], _MOST_CHANNELS),
         _whole("classes in fc5.weight", last[0], _MOST_CLASSES),
     )
+
+
+def _check_variances(state: Mapping[str, Any]) -> None:
+    for name, array in state.items():
+        if name.endswith("running_var") and array.size and not array.min() >= 0:
+            raise ValueError(f"{shown(name)} has a variance of {array.min():g}")
 
 
 # ==== ONNX ====
@@ -295,6 +304,8 @@ def _count_classes(model: Layer, shape: tuple[int, int, int]) -> int:
         logits = model.infer(to_device(np.zeros((1, *shape), _dtype(model))))
     if len(logits.shape) != 2 or logits.shape[0] != 1:
         raise ValueError(f"it makes {tuple(logits.shape)} of one image")
+    if logits.shape[1] == 1:  # to be sure of it would be no answer
+        raise ValueError("it gives one number for each image, and not one for each of two classes or more")
     return _whole("classes", int(logits.shape[1]), _MOST_CLASSES)
 
 

@@ -378,7 +378,7 @@ TABLE.add(
         for came, v in [
             ("None", None),
             ("one image", np.ones((3, 3))),
-            ("three channels", np.ones((2, 3, 3, 3))),
+            ("two channels", np.ones((2, 2, 3, 3))),
             ("none", np.ones((0, 3, 3))),
             ("no pixels", np.ones((2, 3, 0))),
         ]

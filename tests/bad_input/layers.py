@@ -559,8 +559,8 @@ call = Call(Layer.summary, "summary", lambda lib: {"self": LeNet5(rng=0), "shape
 TABLE.add(
     call,
     [bad(call, "shape", v, TypeError, repr(v), "without the batch") for v in (3, "CHW", (), {}, 2.5)],
-    [bad(call, "shape", v, TypeError, (), "a whole number") for v in ((1, 28.0, 28), (None,), ("1", "28", "28"))],
-    [bad(call, "shape", v, ValueError, repr(v[0]), "at least 1") for v in ((0, 28, 28), (-1, 28, 28))],
+    [bad(call, "shape", v, TypeError, repr(v), "whole numbers") for v in ((1, 28.0, 28), (None,), ("1", "28", "28"))],
+    [bad(call, "shape", v, ValueError, repr(v), "from 1 up") for v in ((0, 28, 28), (-1, 28, 28))],
     [bad(call, "shape", v, ValueError, repr(v), "without the batch") for v in ((4, 1, 28, 28), (1, 27, 27), (28, 28))],
 )
 call = Call(Layer.load_state_dict, "load_state_dict", _loading)

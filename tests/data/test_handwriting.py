@@ -148,8 +148,43 @@ EMPTY = {
 
 @pytest.mark.parametrize("name", EMPTY)
 def test_a_picture_without_a_digit_is_said_to_be_one(name: str) -> None:
-    with pytest.raises(NoDigitError, match=r"^as_mnist: got a picture on which nothing stands out .* stronger pen$"):
+    with pytest.raises(
+        NoDigitError, match=r"^as_mnist: got a picture on which nothing stands out .* stronger pen$"
+    ) as told:
         as_mnist(EMPTY[name])
+    assert ("grain" in str(told.value)) == (name == "noise")
+
+
+@each_digit
+@pytest.mark.parametrize(
+    ("ink", "sheet"), [((40, 160, 40), (200, 60, 60)), ((60, 60, 220), (70, 100, 40)), ((255, 0, 0), (75, 75, 80))]
+)
+def test_a_pen_of_another_colour_and_as_bright_as_its_paper(digit: str, ink: Any, sheet: Any) -> None:
+    strokes = drawn(digit)
+    picture = as_bytes(strokes[..., None] * ink + (1.0 - strokes[..., None]) * sheet)
+    assert far(as_mnist(picture), as_mnist(black_on_white(strokes))) < 2.0
+
+
+@pytest.mark.parametrize("digit", "47")  # the others' middle lies between two pixels
+def test_a_small_digit_on_a_large_sheet_is_looked_at_in_the_picture_itself(digit: str) -> None:
+    sheet = np.zeros((3000, 3000))
+    sheet[2100:2160, 300:345] = drawn(digit, 6, (45, 60), (8, 8, 29, 44))
+    expected = as_mnist(black_on_white(sheet[2050:2210, 250:395]))
+    assert far(as_mnist(black_on_white(sheet)), expected) < 1.0
+
+
+def test_what_reaches_from_side_to_side_is_marked() -> None:
+    ink = drawn("4")
+    assert not steps(black_on_white(ink)).reaches
+    ruled = ink.copy()
+    ruled[200:203] = 1.0
+    framed = ink.copy()
+    framed[5:8, 5:-5] = framed[-8:-5, 5:-5] = framed[5:-5, 5:8] = framed[5:-5, -8:-5] = 1.0
+    columns = ink.copy()
+    columns[:, 110:113] = 1.0
+    cut_off = ink[70:]
+    for sheet in (ruled, framed, columns, cut_off):
+        assert steps(black_on_white(sheet)).reaches
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (20_000_000, 1), (2, 5000, 3)])
@@ -318,7 +353,7 @@ def test_the_width_of_a_stroke(width: int, turned: bool) -> None:
 
 
 def test_the_steps_can_be_looked_at() -> None:
-    grey, ink, digit, (top, bottom, left, right), image = steps(black_on_white(drawn("4")))
+    grey, ink, digit, (top, bottom, left, right), image, _ = steps(black_on_white(drawn("4")))
     assert grey.shape == ink.shape
     assert 0.0 <= ink.min() < ink.max() == 1.0
     assert digit[top:bottom, left:right].sum() == pytest.approx(digit.sum(), rel=0.01)

@@ -136,7 +136,7 @@ def unused_gpu(asked_for: str | None) -> str:
 def _import(library: str) -> Namespace:
     try:
         return importlib.import_module(library)
-    except Exception as error:  # a package that does not fit its dependencies fails in ways of its own
+    except (Exception, SystemExit) as error:  # a package that does not fit its dependencies fails in ways of its own
         if library == "cupy":
             raise gpu.not_imported(error) from error
         raise BackendError(

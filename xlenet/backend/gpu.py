@@ -7,6 +7,7 @@ import os
 import re
 
 from ..errors import BackendError
+from .driver import find_driver
 from .libraries import Namespace
 
 # What can be installed as CuPy. Two of them write to the same folder, and the second spoils the first.
@@ -53,9 +54,15 @@ def installed() -> dict[str, str]:
     return found
 
 
-def not_imported(error: Exception) -> BackendError:
+def not_imported(error: BaseException) -> BackendError:
     """Return what to say about a CuPy that does not import."""
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+        if _is_without_driver():  # which no package brings
+            return BackendError(
+                f"backend cupy: got no NVIDIA driver, and no such package installed; expected a GPU with both, "
+                f"{_OTHERWISE}; first install the driver (in a container: start it with --gpus all), until this shows "
+                "the GPU: nvidia-smi"
+            )
         return BackendError(
             f"backend cupy: got no such package installed; expected a working cupy, {_OTHERWISE}; "
             f"{_WRITE_12}: {_instead(NEWEST_CUDA)}"
@@ -68,6 +75,13 @@ def not_imported(error: Exception) -> BackendError:
         f"backend cupy: got a package that does not import ({in_a_line(error)}); expected a working cupy, "
         f"{_OTHERWISE}; {_instead(_major(None))}"
     )
+
+
+def _is_without_driver() -> bool:
+    try:
+        return find_driver() is None
+    except OSError:  # it is there, and does not answer
+        return False
 
 
 def check_version(xp: Namespace) -> None:
@@ -172,7 +186,7 @@ def is_part_absent(error: BaseException | None) -> bool:
     return False
 
 
-def _without_a_part(error: Exception, major: int) -> BackendError:
+def _without_a_part(error: BaseException, major: int) -> BackendError:
     wheel = f"cupy-cuda{major}x"
     # Beside a CuPy that is no wheel, another one would spoil both.
     cure = f'pip install "{wheel}[ctk]"' if wheel in installed() else _instead(major)
@@ -182,11 +196,11 @@ def _without_a_part(error: Exception, major: int) -> BackendError:
     )
 
 
-def _is_about_a_file(error: Exception) -> bool:
+def _is_about_a_file(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.filename is not None
 
 
-def _without_a_cache(name: str, error: Exception) -> BackendError:
+def _without_a_cache(name: str, error: BaseException) -> BackendError:
     return BackendError(
         f"backend {name}: got no folder for compiled kernels ({in_a_line(error)}); expected one that can be written, "
         f"{_OTHERWISE}; export CUPY_CACHE_DIR=$(mktemp -d)"

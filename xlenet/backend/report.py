@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import importlib
 import os
 import platform
+import shlex
+import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +19,21 @@ import numpy as np
 from ..errors import BackendError
 from . import gpu
 from .choice import Backend, _chosen, current, resolve_backend
+from .driver import Driver as Driver
+from .driver import find_driver as find_driver
 
 # What decides how many threads a BLAS uses, whichever it is.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
 _TF32_VARIABLES = ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")
-_TRAINING = ("matplotlib", "safetensors", "threadpoolctl", "tqdm")
-_OPTIONAL = (*_TRAINING, "pillow", "onnx", "array-api-strict", "torch", "jax")
+_TRAINING = ("matplotlib", "pillow", "safetensors", "threadpoolctl", "tqdm")
+_OPTIONAL = (*_TRAINING, "onnx", "array-api-strict", "torch", "jax")
+# What is imported of the packages that commands use; those of others take seconds, and are their callers' own.
+_IMPORTED = {
+    "matplotlib": "matplotlib.figure", "pillow": "PIL.Image", "safetensors": "safetensors.numpy",
+    "threadpoolctl": "threadpoolctl", "tqdm": "tqdm", "onnx": "onnx", "array-api-strict": "array_api_strict",
+}  # fmt: skip
 
 
 # ==== what is installed ====
@@ -31,6 +42,30 @@ _OPTIONAL = (*_TRAINING, "pillow", "onnx", "array-api-strict", "torch", "jax")
 def versions() -> dict[str, str | None]:
     """Return the version of each optional package; None where it is not installed."""
     return {name: _version(name) for name in _OPTIONAL}
+
+
+def broken() -> dict[str, str]:
+    """Return the packages that commands of xlenet use, and that are there and do not import: why, in a line."""
+    whys = {name: why_broken(module) for name, module in _IMPORTED.items()}
+    return {name: why for name, why in whys.items() if why}
+
+
+def why_broken(module: str) -> str:
+    """Return why a module that is there does not import; nothing if it does, or is not there.
+
+    Example:
+        >>> why_broken("json"), why_broken("no_such_module")
+        ('', '')
+    """
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # what a package prints is no answer
+            warnings.simplefilter("ignore")  # of the packages that it needs: nobody here can mend them
+            importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        return "" if error.name == module.partition(".")[0] else gpu.in_a_line(error)
+    except (Exception, SystemExit) as error:  # a package that does not fit its dependencies fails in ways of its own
+        return gpu.in_a_line(error)
+    return ""
 
 
 def _version(name: str) -> str | None:
@@ -79,76 +114,6 @@ def why_no_gpu() -> str:
     except BackendError as error:
         return str(error)
     return ""
-
-
-# ==== the driver, which is asked without CuPy ====
-
-
-class Driver(NamedTuple):
-    """The driver of NVIDIA's GPUs.
-
-    Attributes:
-        cuda: the newest version of CUDA that it runs, as in 13000 for 13.0.
-        release: its own version, as in "580.65.06"; empty where nobody says.
-        devices: the names of the GPUs that are visible.
-    """
-
-    cuda: int
-    release: str
-    devices: tuple[str, ...]
-
-
-def find_driver() -> Driver | None:
-    """Return what the driver says of itself; None where there is none.
-
-    Raises:
-        OSError: it is there, and does not answer.
-    """
-    cuda = _library("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    if cuda is None:
-        return None
-    version = ctypes.c_int()
-    _call(cuda, "cuDriverGetVersion", ctypes.byref(version))
-    return Driver(version.value, _release(), _devices(cuda))
-
-
-def _library(name: str) -> Any:
-    try:
-        return ctypes.CDLL(name)
-    except OSError:
-        return None
-
-
-def _call(library: Any, function: str, *arguments: Any) -> None:
-    status = getattr(library, function)(*arguments)
-    if status != 0:
-        raise OSError(f"{function} answers with error {status}")
-
-
-def _devices(cuda: Any) -> tuple[str, ...]:
-    """Return the names of the GPUs; none where the driver finds none, or none that is visible."""
-    count = ctypes.c_int()
-    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return ()
-    names = []
-    for number in range(count.value):
-        device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
-        _call(cuda, "cuDeviceGet", ctypes.byref(device), number)
-        _call(cuda, "cuDeviceGetName", name, 256, device)
-        names.append(name.value.decode(errors="replace"))
-    return tuple(names)
-
-
-def _release() -> str:
-    management = _library("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
-    if management is None or management.nvmlInit_v2() != 0:
-        return ""
-    try:
-        text = ctypes.create_string_buffer(96)
-        failed = management.nvmlSystemGetDriverVersion(text, 96)
-        return "" if failed else text.value.decode(errors="replace")
-    finally:
-        management.nvmlShutdown()
 
 
 # ==== the GPU, which CuPy is asked for ====
@@ -230,7 +195,7 @@ def blas() -> dict[str, Any]:
 def _loaded() -> list[dict[str, Any]] | None:
     try:
         from threadpoolctl import threadpool_info
-    except ImportError:
+    except (Exception, SystemExit):  # absent, or broken: said among the versions
         return None
     wanted = ("internal_api", "version", "num_threads", "threading_layer", "architecture")
     return [{name: pool.get(name) for name in wanted} for pool in threadpool_info() if pool.get("user_api") == "blas"]
@@ -267,7 +232,7 @@ def advice(driver: Driver | None) -> Advice:
     major = min(major, gpu.NEWEST_CUDA)
     wheel = f"cupy-cuda{major}x"
     suits = list(there) == [wheel]
-    instead = "" if suits or not there else f"pip uninstall -y {' '.join(there)} && "
+    instead = "" if suits or not there else f"{_pip()} uninstall -y {' '.join(there)} && "
     return Advice(instead + _install(f"train,cuda{major}"), said, missing if suits else (*missing, wheel))
 
 
@@ -275,5 +240,17 @@ def _install(extras: str) -> str:
     """Return the command for a checkout, where this is one, else for a package."""
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file() and (checkout / "xlenet").is_dir():
-        return f'pip install -e "{checkout}[{extras}]"'
-    return f'pip install "xlenet[{extras}]"'
+        return f"{_pip()} install -e {_quoted(f'{checkout}[{extras}]')}"
+    return f'{_pip()} install "xlenet[{extras}]"'
+
+
+def _pip() -> str:
+    """Return what calls the pip of this very Python: by its short name alone where that finds it."""
+    found = shutil.which("pip")
+    if found and Path(found).parent == Path(sys.executable).parent:
+        return "pip"
+    return f"{_quoted(sys.executable)} -m pip"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if sys.platform == "win32" else shlex.quote(text)

@@ -12,6 +12,8 @@ import contextvars
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from ..errors import MissingExtraError
+
 _helpers: ThreadPoolExecutor | None = None
 _count = 1
 
@@ -28,7 +30,8 @@ def use_threads(count: int) -> Iterator[None]:
         count: threads in all, at least 1. More than the machine's cores only wait for each other.
 
     Raises:
-        ImportError: threadpoolctl, which tells BLAS, is not installed: it comes with ``pip install "xlenet[train]"``.
+        MissingExtraError: threadpoolctl, which tells BLAS, is not installed or does not import: it comes with
+            ``pip install "xlenet[train]"``.
         RuntimeError: inside another such block.
         TypeError, ValueError: no count, or one below 1.
 
@@ -45,8 +48,8 @@ def use_threads(count: int) -> Iterator[None]:
         )
     try:
         from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise ImportError(
+    except (Exception, SystemExit) as error:  # not there, or broken
+        raise MissingExtraError(
             f"use_threads: got {count} without threadpoolctl ({error}); expected it, since it tells BLAS to keep to "
             'one; pip install "xlenet[train]"'
         ) from error

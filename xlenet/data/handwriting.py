@@ -36,6 +36,8 @@ _EDGE, _CORE = 0.12, 0.5  # of the ink's strength: where a stroke ends; what onl
 _BROADEST = 4  # a stroke is narrower than this part of the picture's shorter side, where the light is uneven
 _SPECK = 0.04  # of the largest stroke's ink
 _THINNEST, _THICK = 1.3, 2.0  # pixels of the image: a stroke that is narrower is thickened to MNIST's usual width
+_SMALL = 3 * BOX  # pixels: a digit that is smaller on an averaged picture is cut from the picture itself
+_NEARLY = 0.92  # of a picture's width or height
 _LABELLED = 200  # pixels: strokes are told apart on a picture of this size
 
 
@@ -52,6 +54,8 @@ class Steps(NamedTuple):
         digit: the same without specks and shadows.
         box: top, bottom, left, right of the digit.
         image: what the network sees, (1, 28, 28), uint8.
+        reaches: whether the digit reaches the picture's border, or nearly from side to side: then it may be no digit
+            alone, but lines, a frame, or strokes of another; or a part of one.
     """
 
     grey: Array
@@ -59,6 +63,7 @@ class Steps(NamedTuple):
     digit: Array
     box: tuple[int, int, int, int]
     image: Array
+    reaches: bool = False
 
 
 def as_mnist(picture: Array) -> Array:
@@ -94,14 +99,35 @@ def steps(picture: Array) -> Steps:
     """Return all that `as_mnist` makes on its way; its arguments and errors."""
     picture = check_picture("as_mnist", picture)
     check_proportions("as_mnist", picture, _MOST)
-    grey = in_grey(reduced(picture, _MOST))
-    ink = _ink(grey)
+    made = _steps(reduced(picture, _MOST))
+    small = _step(made.box) * BOX
+    if small >= _SMALL or max(picture.shape[:2]) <= _MOST:
+        return made
+    # A small digit on a large sheet: found on the averaged picture, and looked at in the picture itself.
+    k = picture.shape[0] / made.grey.shape[0]
+    top, bottom, left, right = (
+        round(k * (side + sign * small)) for side, sign in zip(made.box, (-1, 1, -1, 1), strict=True)
+    )
+    try:
+        return _steps(reduced(picture[max(top, 0) : bottom, max(left, 0) : right], _MOST))
+    except NoDigitError:  # averages have less grain
+        return made
+
+
+def _steps(picture: Array) -> Steps:
+    grey, ink = _inked(picture)
     digit = _digit(ink)
     step = _step(_box(digit))
     if (thin := stroke_width(digit)) < _THINNEST * step:
         digit = thickened(digit, round(_THICK * step - thin))
     box = _box(digit)
-    return Steps(grey, ink, digit, box, _centred(digit, box))
+    return Steps(grey, ink, digit, box, _centred(digit, box), _reaches(box, grey.shape))
+
+
+def _reaches(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
+    top, bottom, left, right = box
+    touches = min(top, left) == 0 or bottom == shape[0] or right == shape[1]
+    return touches or bottom - top > _NEARLY * shape[0] or right - left > _NEARLY * shape[1]
 
 
 def as_is(picture: Array, shape: tuple[int, int, int]) -> Array:
@@ -144,12 +170,34 @@ def as_is(picture: Array, shape: tuple[int, int, int]) -> Array:
 # ==== paper and ink ====
 
 
+def _inked(picture: Array) -> tuple[Array, Array]:
+    """Return the picture in grey, and how much ink there is at each place. Where ink and paper are of different colours
+    and as bright as each other, the grey is that of red, green or blue, whichever differs most.
+    """
+    grey = in_grey(picture)
+    try:
+        return grey, _ink(grey)
+    except NoDigitError:
+        colours = in_colours(picture)
+        if (colours == colours[0]).all():
+            raise
+    strongest = max(colours, key=np.std)
+    return strongest, _ink(strongest)
+
+
 def _ink(grey: Array) -> Array:
     """Return how much ink there is at each place, 0 to 1."""
     departs = _departs(grey)
     peak = float(np.partition(departs.ravel(), -min(4, departs.size))[-min(4, departs.size) :].mean())
     strength = float(np.percentile(departs[departs >= _CORE * peak], 90)) if peak > 0 else 0.0
-    if strength < max(_FAINTEST, _GRAINS * _grain(departs)):
+    grain = _grain(departs)
+    if strength < max(_FAINTEST, _GRAINS * grain):
+        if strength >= _FAINTEST:
+            raise NoDigitError(
+                f"as_mnist: got a picture on which nothing stands out from the paper's grain (of {grain:.0f} grey "
+                f"levels); expected a digit that does by {_GRAINS:.0f} times that, and not by {strength / grain:.1f}; "
+                "take it in better light, or write it with a stronger pen"
+            )
         raise NoDigitError(
             f"as_mnist: got a picture on which nothing stands out from the paper (by {strength:.0f} of 255 grey "
             f"levels); expected a digit, {_FAINTEST:.0f} levels or more darker or lighter; write it with a stronger pen"

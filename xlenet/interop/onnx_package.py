@@ -15,5 +15,7 @@ def onnx_package(operation: str) -> Any:
             warnings.simplefilter("ignore")  # of the packages that it needs: nobody here can mend them
             import onnx
     except ImportError as error:
-        raise MissingExtraError(f'{operation}: onnx is not installed; pip install "xlenet[onnx]"') from error
+        raise MissingExtraError(
+            f'{operation}: got no usable onnx ({error}); expected it for such a file; pip install "xlenet[onnx]"'
+        ) from error
     return onnx

@@ -118,10 +118,10 @@ def summarise(layer: Layer, shape: Any) -> Summary:
             f"summary: got no shape, and {type(layer).__name__} takes samples of several; expected the shape of one "
             "sample, without the batch; pass it, such as (1, 28, 28)"
         )
-    x = _sample(layer, sample)
     try:
+        x = _sample(layer, sample)
         rows = list(_rows("", layer, x))
-    except (TypeError, ValueError, XlenetError) as error:
+    except (TypeError, ValueError, OverflowError, MemoryError, XlenetError) as error:
         raise ValueError(
             f"summary: got shape {sample}; expected the shape of one sample, without the batch, that "
             f"{type(layer).__name__} takes; pass one, such as (1, 28, 28) ({error})"
@@ -135,7 +135,13 @@ def _checked(shape: Any) -> tuple[int, ...]:
             f"summary: got shape {shape!r}; expected the shape of one sample, without the batch; pass a tuple, such as "
             "(1, 28, 28)"
         )
-    return tuple(integer("summary", "shape", size, 1) for size in shape)
+    try:
+        return tuple(integer("summary", "shape", size, 1) for size in shape)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"summary: got shape {shape!r}; expected whole numbers from 1 up, without the batch; pass a tuple, such as "
+            "(1, 28, 28)"
+        ) from error
 
 
 def _sample(layer: Layer, shape: tuple[int, ...]) -> Array:

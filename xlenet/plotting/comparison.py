@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 from collections.abc import Mapping
@@ -75,10 +76,13 @@ def plot_comparison(
         prepare(axes, epochs, [values for *_, values in parts])
         for part, k, along, values in parts:
             tested = part == "test"
+            alone = len(along) == 1  # no line shows it: a larger, hollow mark, over those of the others
+            size = 9.0 if alone else 4.5 if tested else 3.0
             axes.plot(
                 along, values, color=_COLOURS[k], linestyle="solid" if tested else _TRAIN,
-                linewidth=1.8 if tested else 1.1, clip_on=False, zorder=3 if tested else 2,
-                marker=_MARKERS[k], markersize=(4.5 if tested else 3) if len(along) <= 30 else 0,
+                linewidth=1.8 if tested else 1.1, clip_on=False, zorder=4 if alone else 3 if tested else 2,
+                marker=_MARKERS[k], markersize=size if len(along) <= 30 else 0,
+                fillstyle="none" if alone else "full",
             )  # fmt: skip
     _write_legend(figure, legend, height, below - 0.62)
     return save_figure(figure, path)
@@ -92,10 +96,11 @@ def _values(series: dict[str, list[float]], part: str, what: str) -> list[float]
 
 def _lines(name: str, series: dict[str, list[float]], note: str) -> list[str]:
     """Return what the legend says of a run: its name and last figures, and below these what sets it apart."""
-    last = (
-        f"{100 * series['test_accuracy'][-1]:.2f} % test accuracy, test loss {series['test_loss'][-1]:.3g}, "
-        f"training loss {series['train_loss'][-1]:.3g} after epoch {series['epoch'][-1]:g}"
-    )
+    accuracy, loss, learnt, epoch = (series[key][-1] for key in ("test_accuracy", "test_loss", "train_loss", "epoch"))
+    tested = f"{100 * accuracy:.2f} % test accuracy, test loss {loss:.3g}, "
+    if math.isnan(accuracy):  # trained without a test set
+        tested = "no test images, "
+    last = f"{tested}training loss {learnt:.3g} after epoch {epoch:g}"
     room = _WIDTH - 1.5
     words = fitted(note, 10 * room, 9)
     widest = max(inches_of(letter, 9) for letter in f"a{words}")

@@ -13,7 +13,7 @@ import numpy as np
 from ..backend import Array
 from ..checks import check_kind, check_path, check_texts
 from ..data.host import on_host
-from .figures import FAINT, INK, POINTS_PER_INCH, Axes, Figure, fitted, inches_of, new_figure, save_figure
+from .figures import FAINT, INK, POINTS_PER_INCH, Axes, Figure, fitted, inches_of, new_figure, percent, save_figure
 
 _RIGHT = "#DCE9F2"  # the diagonal: pale, because the mistakes are what the picture is for
 _NEVER = "#F7F7F7"  # a mistake that was never made
@@ -168,12 +168,15 @@ def _write_recalls(axes: Axes, counts: Array, points: float) -> None:
     beside = {"textcoords": "offset points", "annotation_clip": False}
     axes.annotate("Recognised", (len(counts) - 0.5, -0.5), (6, 6), fontsize=8, color="#6B6B6B", **beside)
     for row, (right, total) in enumerate(zip(np.diagonal(counts), counts.sum(axis=1), strict=True)):
-        text = f"{100 * right / total:.1f} %" if total else "no images"
+        text = percent(right / total) if total else "no images"
         axes.annotate(text, (len(counts) - 0.5, row), (6, 0), va="center", fontsize=points, color=INK, **beside)
 
 
 def _draw_scale(figure: Figure, picture: Any, axes: Axes) -> None:
-    scale = figure.colorbar(picture, cax=axes)
+    from matplotlib.ticker import MaxNLocator
+
+    few_and_round = MaxNLocator(5, steps=[1, 2, 5, 10])
+    scale = figure.colorbar(picture, cax=axes, ticks=few_and_round, format=lambda rate, _: f"{rate:.2g}")
     scale.outline.set_visible(False)
     scale.ax.tick_params(labelsize=8, labelcolor=INK, color=FAINT)
     scale.set_label("Taken for another: % of the true class", fontsize=8, color=INK)
@@ -183,4 +186,5 @@ def _summary(counts: Array) -> str:
     total, right = int(counts.sum()), int(np.trace(counts))
     if not total:
         return "no images"
-    return f"{100 * right / total:.2f} % right, {total - right:,} of {total:,} wrong"
+    share = percent(right / total) if 0 < total - right < 1e-4 * total else f"{100 * right / total:.2f} %"
+    return f"{share} right, {total - right:,} of {total:,} wrong"

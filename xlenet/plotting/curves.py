@@ -22,6 +22,8 @@ _ALWAYS = ("train", "test")
 _ERROR_TICKS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _LINEAR_BELOW = 1e-4  # errors smaller than this have no logarithmic room of their own, so that 100 % has a place
 _NARROWEST = 4.0  # the least ratio of the two ends of an accuracy axis: enough for three ticks
+_MEDIOCRE = 0.2  # larger errors have a linear axis: what matters there are not nines
+_FEWEST_TICKS = 3
 _TITLE = 4.5  # inches
 _LABEL_HEIGHT = 0.065  # of a panel: labels nearer than this are pushed apart
 
@@ -33,7 +35,8 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
     values in figures.
 
     The loss has a logarithmic axis where it falls or rises by more than a factor of three. The accuracy's axis is
-    logarithmic in the error, so that 99 % and 99.9 % are as far apart as 90 % and 99 %.
+    logarithmic in the error, so that 99 % and 99.9 % are as far apart as 90 % and 99 %; it is linear where all of them
+    are below 80 %, or too near to each other for that.
 
     Args:
         history: one mapping per epoch, as in ``metrics.jsonl``: `epoch`, `train_loss`, `train_accuracy`, `test_loss`,
@@ -147,20 +150,38 @@ def prepare_accuracies(axes: Axes, epochs: Sequence[float], errors: Iterable[Seq
     _prepare(axes, epochs, "Accuracy (%)")
     values = [v for curve in errors for v in curve if not math.isnan(v)] or [1.0]
     low, high = min(values) / 1.3, min(max(values) * 1.3, 1.0)
-    high = max(high, _NARROWEST * low, 10 * _LINEAR_BELOW)
+    high = min(max(high, _NARROWEST * low, 10 * _LINEAR_BELOW), 1.0)
     low = min(low, high / _NARROWEST)
-    axes.set_yscale("symlog", linthresh=_LINEAR_BELOW, linscale=0.4)
-    axes.set_ylim(high, low if low > _LINEAR_BELOW else 0.0)
-    _label_round_accuracies(axes, low, high)
+    ticks = _round_accuracies(low, high)
+    if min(values) > _MEDIOCRE or len(ticks) < _FEWEST_TICKS:
+        low, high, ticks = _evenly(min(values), max(values))
+    else:
+        axes.set_yscale("symlog", linthresh=_LINEAR_BELOW, linscale=0.4)
+        low = low if low > _LINEAR_BELOW else 0.0
+    axes.set_ylim(high, low)
+    axes.set_yticks(ticks, labels=[f"{100 * (1 - tick):.6g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
 
 
-def _label_round_accuracies(axes: Axes, low: float, high: float) -> None:
-    """Put ticks at round accuracies; over several decades only at the powers of ten, which keep apart."""
+def _round_accuracies(low: float, high: float) -> list[float]:
+    """Return the errors of round accuracies; over several decades only the powers of ten, which keep apart."""
     ticks = [tick for tick in _ERROR_TICKS if low <= tick <= high or (tick == 0 and low <= _LINEAR_BELOW)]
     if len(ticks) > 8:
         ticks = [tick for tick in ticks if tick == 0 or math.log10(tick).is_integer()]
-    axes.set_yticks(ticks, labels=[f"{100 * (1 - tick):.6g}" for tick in ticks])
-    axes.set_yticks([], minor=True)
+    return ticks
+
+
+def _evenly(least: float, most: float) -> tuple[float, float, list[float]]:
+    """Return the ends of a linear axis for these errors, and ticks on it that are as far apart as room for three
+    allows.
+    """
+    beyond = max(0.1 * (most - least), 0.05)
+    low, high = max(least - beyond, 0.0), min(most + beyond, 1.0)
+    for percent in (50, 20, 10, 5, 2, 1):
+        ticks = [k * percent / 100 for k in range(100 // percent + 1) if low <= k * percent / 100 <= high]
+        if len(ticks) >= _FEWEST_TICKS:
+            break
+    return low, high, ticks
 
 
 def _prepare(axes: Axes, epochs: Sequence[float], name: str) -> None:

@@ -19,11 +19,11 @@ _CELL = 0.95  # inches; the title of an image is written above it, in the same w
 
 
 def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[str]) -> Path:
-    """Draw grey images side by side, ten to a row, each under its title.
+    """Draw images side by side, ten to a row, each under its title.
 
     Args:
-        images: (N, H, W) or (N, 1, H, W), host NumPy; uint8 from black 0 to white 255, or any floating type, then black
-            is the least value of all the images and white the largest.
+        images: (N, H, W) or (N, 1, H, W), grey, or (N, 3, H, W), in colours, host NumPy; uint8 from black 0 to white
+            255, or any floating type, then black is the least value of all the images and white the largest.
         titles: N short texts, for example ``"4 for 9"``; ``""`` for none.
         path: the PNG to write.
 
@@ -57,6 +57,8 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
         top = height - 0.05 - row * (_CELL - 0.1 + caption) - caption
         place = (0.1 + column * _CELL, top - (_CELL - 0.1), _CELL - 0.1, _CELL - 0.1)
         axes = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
+        if picture.ndim == 3:
+            picture = (picture - low) / ((high - low) or 1.0)
         axes.imshow(picture, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axes.set_axis_off()
         axes.set_title(title, fontsize=points, color=INK, pad=3, parse_math=False)
@@ -64,16 +66,17 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
 
 
 def _checked(images: Array, titles: Sequence[str]) -> Array:
-    """Return the images as (N, H, W)."""
+    """Return the images as (N, H, W), or (N, H, W, 3)."""
     pictures = on_host("plot_digits", "images", images)
     shape = pictures.shape
-    if pictures.ndim == 4 and pictures.shape[1] == 1:
-        pictures = pictures[:, 0]
-    if pictures.ndim != 3 or not pictures.size or len(titles) != len(pictures):
+    known = pictures.ndim == 3 or (pictures.ndim == 4 and pictures.shape[1] in (1, 3))
+    if not known or not pictures.size or len(titles) != len(pictures):
         raise ValueError(
-            f"plot_digits: got images of shape {shape} and {len(titles)} titles; expected (N, H, W) or "
-            "(N, 1, H, W) with N at least 1, and N titles; pass one title for each image, '' for none"
+            f"plot_digits: got images of shape {shape} and {len(titles)} titles; expected (N, H, W), "
+            "(N, 1, H, W) or (N, 3, H, W) with N at least 1, and N titles; pass one title for each image, '' for none"
         )
     if pictures.dtype.kind not in "biuf":
         raise TypeError(f"plot_digits: got images {pictures.dtype}; expected uint8 or floating; cast them")
-    return pictures
+    if pictures.ndim == 3:
+        return pictures
+    return pictures[:, 0] if pictures.shape[1] == 1 else pictures.transpose(0, 2, 3, 1)

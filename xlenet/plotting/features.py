@@ -107,7 +107,8 @@ def _name_row(board: Board, left: float, name: str, shape: tuple[int, ...], midd
 def _draw_image(board: Board, left: float, picture: Any) -> None:
     height, width = picture.shape[:2]
     across = min(_IMAGE * width / height, 2.0)
-    place = (left, 0.55, across, across * height / width)
+    down = across * height / width
+    place = (left, 0.55 + (_IMAGE - down) / 2, across, down)  # its middle where its name is
     board.picture(picture, *place)
     board.frame(*place)
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..backend.gpu import in_a_line
 from ..errors import MissingExtraError, OutputError
 from ..files import write_bytes_atomically
 from .fonts import add_fonts, is_wide, unshown_letters
@@ -41,7 +42,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as MatplotlibFigure
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"plotting: got no usable Matplotlib ({error}); expected it to draw a picture; "
             'pip install "xlenet[train]" brings it'
@@ -50,6 +51,11 @@ def new_figure(width: float, height: float) -> Figure:
         raise OutputError(
             f"plotting: got no folder that Matplotlib may write to ({error.__cause__ or error}); expected one for its "
             "settings and fonts; set MPLCONFIGDIR to a folder that can be written"
+        ) from error
+    except (Exception, SystemExit) as error:  # it is there, and does not fit something else
+        raise MissingExtraError(
+            f"plotting: got a Matplotlib that does not import ({in_a_line(error)}); expected it to draw a picture; "
+            "pip install --force-reinstall matplotlib"
         ) from error
     figure = MatplotlibFigure(figsize=(width, height), dpi=_DOTS_PER_INCH, facecolor="white")
     FigureCanvasAgg(figure)

@@ -99,7 +99,9 @@ def _names(channels: int, drawn: int) -> list[str]:
 
 def _what(shape: tuple[int, ...], drawn: tuple[int, ...]) -> str:
     count, channels, height, width = shape
-    of_filters = f"{count} filters" if count == drawn[0] else f"the first {drawn[0]} of {count} filters"
+    of_filters = (
+        f"{count} filter{'s' if count > 1 else ''}" if count == drawn[0] else f"the first {drawn[0]} of {count} filters"
+    )
     of_channels = f"{channels} channel{'s' if channels > 1 else ''}"
     if channels != drawn[1]:
         of_channels = f"the first {drawn[1]} of {channels} channels"
