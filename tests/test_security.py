@@ -18,8 +18,8 @@ MODULES = {
 NEEDED = {
     "__future__", "argparse", "collections", "concurrent", "contextlib", "contextvars", "copy", "difflib", "errno",
     "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging",
-    "math", "numbers",
-    "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "signal", "stat", "struct", "sys",
+    "math", "numbers", "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "shutil",
+    "signal", "stat", "struct", "sys",
     "tempfile", "textwrap", "threading", "time", "types", "typing", "unicodedata", "urllib", "warnings", "zipfile",
     "zlib",
     "PIL", "numpy", "matplotlib", "pytest", "onnx", "safetensors", "threadpoolctl", "tqdm",
@@ -47,7 +47,9 @@ ALLOWED = {
     # The module of a library's kernels, by the library's name.
     ("backend.seam", "import_module"),
     # The doctor asks the NVIDIA driver, by its name in that file, where there is no CuPy to ask it.
-    ("backend.report", "ctypes"),
+    ("backend.driver", "ctypes"),
+    # And tries the packages that the commands use, whose names stand there, too.
+    ("backend.report", "import_module"),
     # Pillow's word for decoding the pixels of a picture whose size has been looked at.
     ("data.picture", "image.load"),
 }

@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import Array, namespace_of, to_host
-from .checks import check_kind, integer
+from .backend import Array, to_host
+from .checks import check_kind
 from .data import Images
-from .functional import softmax
 from .layers import Layer
-from .steps import parts
-from .workspace import Workspace
+from .training import predict
 
 
 class Answers(NamedTuple):
@@ -46,15 +44,8 @@ def answers(model: Layer, images: Images, *, batch_size: int = 500) -> Answers:
     """
     check_kind("answers", "model", model, Layer, "a Layer")
     check_kind("answers", "images", images, Images, "labelled Images")
-    batch_size = integer("answers", "batch_size", batch_size, 1)
-    work, predictions, probabilities = Workspace(), [], []
-    for part in parts(len(images), batch_size):
-        x, _ = images.batch(part, work)
-        logits = model.infer(x, work=work)
-        predictions.append(to_host(namespace_of(logits).argmax(logits, axis=1)))
-        probabilities.append(np.array(to_host(softmax.forward(logits, 1)[0])))
-        work.end_step()
-    return Answers(to_host(images.y), np.concatenate(predictions), np.concatenate(probabilities))
+    probabilities = predict(model, images, batch_size=batch_size)
+    return Answers(to_host(images.y), probabilities.argmax(axis=1), probabilities)
 
 
 def layer_results(model: Layer, x: Array) -> dict[str, Any]:
