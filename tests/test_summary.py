@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,8 @@ def test_sizes_that_cannot_be_are_refused_in_words(shape: tuple[int, ...]) -> No
         model.summary(shape)
     with pytest.raises(TypeError, match=r"^summary: got shape \(1, 2.5\); expected whole numbers"):
         model.summary((1, 2.5))  # type: ignore[arg-type]
+
+
+def test_the_docs_show_the_table_as_it_is() -> None:
+    page = Path(__file__).parent.parent / "docs" / "inspect.md"
+    assert f"```\n{LeNet5(rng=0).summary()}\n```\n" in page.read_text(encoding="utf-8")

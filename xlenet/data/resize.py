@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array
+from ..backend.gpu import in_a_line
 from ..errors import MissingExtraError
 
 
 def require_pillow(what: str) -> None:
-    """Say which package is missing, and what brings it.
+    """Say that Pillow is missing, or does not import, and what brings it.
 
     Raises:
-        MissingExtraError: Pillow is not installed.
+        MissingExtraError: it is so.
     """
-    if importlib.util.find_spec("PIL") is None:
-        raise MissingExtraError(f'{what} needs Pillow, not installed here; pip install "xlenet[images]"')
+    try:
+        import PIL.Image  # noqa: F401  (one that is there may still not import)
+    except Exception as error:  # what does not fit its Python fails in ways of its own
+        raise MissingExtraError(
+            f'{what}: got no usable Pillow ({in_a_line(error)}); expected it to read images; pip install "xlenet[images]"'
+        ) from error
 
 
 def nearer_size(side: float) -> int:

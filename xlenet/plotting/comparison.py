@@ -45,6 +45,14 @@ def plot_comparison(
         ValueError: not two to six runs, or one without an epoch or with an epoch that lacks a key.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> figures = {"train_loss": 0.2, "train_accuracy": 0.94, "test_loss": 0.1, "test_accuracy": 0.97}
+        >>> runs = {"one": [{"epoch": 1} | figures], "other": [{"epoch": 1} | figures | {"test_loss": 0.2}]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_comparison(runs, folder + "/compared.png").name
+        'compared.png'
     """
     check_kind("plot_comparison", "histories", histories, Mapping, "a mapping from names to histories")
     if not 2 <= len(histories) <= MOST_RUNS:

@@ -45,6 +45,13 @@ def plot_confusion(
         ValueError: `matrix` is not square or not made of counts, or the names are not as many.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> matrix = np.array([[8, 2], [1, 9]])  # of ten cats two were taken for dogs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_confusion(matrix, ["cat", "dog"], folder + "/confusion.png").stat().st_size > 1000
+        True
     """
     check_texts("plot_confusion", "class_names", class_names)
     check_path("plot_confusion", path)

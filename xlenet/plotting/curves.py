@@ -53,6 +53,13 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str = "Le
         ValueError: no epoch, or an epoch that lacks a key.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> figures = {"train_loss": 0.2, "train_accuracy": 0.94, "test_loss": 0.1, "test_accuracy": 0.97}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_curves([{"epoch": 1} | figures], folder + "/curves.png").name
+        'curves.png'
     """
     check_path("plot_curves", path)
     check_kind("plot_curves", "title", title, str, "a text")

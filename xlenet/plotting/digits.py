@@ -35,6 +35,14 @@ def plot_digits(images: Array, titles: Sequence[str], path: str | os.PathLike[st
         ValueError: no image, pixels that are not finite, another shape, or not one title for each image.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from xlenet.data import generated_digits
+        >>> digits = generated_digits(n_train=20, n_test=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_digits(digits.x_train, [str(label) for label in digits.y_train], folder + "/digits.png").name
+        'digits.png'
     """
     check_texts("plot_digits", "titles", titles)
     check_path("plot_digits", path)

@@ -55,6 +55,13 @@ def plot_features(
         ValueError: shapes that do not go together, or numbers that are not finite.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> image, maps = np.eye(4)[None], {"conv": np.ones((2, 3, 3)), "fc": np.array([2.0, -1.0])}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_features(image, maps, np.array([0.95, 0.05]), ["yes", "no"], folder + "/features.png").name
+        'features.png'
     """
     check_texts("plot_features", "class_names", class_names)
     check_path("plot_features", path)

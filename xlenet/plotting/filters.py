@@ -38,6 +38,13 @@ def plot_filters(weight: Array, path: str | os.PathLike[str], title: str = "Filt
         ValueError: `weight` has another shape, or numbers that are not finite.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from xlenet import Conv2D
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_filters(Conv2D(1, 6, 5, rng=0).params["weight"], folder + "/filters.png").name
+        'filters.png'
     """
     check_path("plot_filters", path)
     check_kind("plot_filters", "title", title, str, "a text")

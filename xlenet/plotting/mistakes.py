@@ -55,6 +55,14 @@ def plot_mistakes(
         ValueError: shapes that do not go together, or numbers that are not finite.
         MissingExtraError: Matplotlib is not installed.
         OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> images, labels = np.zeros((2, 1, 8, 8), np.uint8), np.array([0, 1])
+        >>> probabilities = np.array([[0.9, 0.1], [0.7, 0.3]])  # the second one is wrong
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plot_mistakes(images, labels, probabilities, ["cat", "dog"], folder + "/mistakes.png").name
+        'mistakes.png'
     """
     check_texts("plot_mistakes", "class_names", class_names)
     check_path("plot_mistakes", path)
