@@ -21,7 +21,8 @@ def require_pillow(what: str) -> None:
         import PIL.Image  # noqa: F401  (one that is there may still not import)
     except Exception as error:  # what does not fit its Python fails in ways of its own
         raise MissingExtraError(
-            f'{what}: got no usable Pillow ({in_a_line(error)}); expected it to read images; pip install "xlenet[images]"'
+            f"{what}: got no usable Pillow ({in_a_line(error)}); expected it to read images; "
+            'pip install "xlenet[images]"'
         ) from error
 
 
