@@ -228,7 +228,7 @@ def test_a_tensor_on_another_device_is_refused_in_words(numpy_lib: Lib) -> None:
     assert str(told.value).endswith("; call its .detach()")
     with pytest.raises(TypeError, match=message("fit", got="x, a torch.Tensor", expected="on the host")) as told:
         fit(on_rows(), torch.zeros((4, 5), dtype=torch.bfloat16), y)
-    assert str(told.value).endswith("; call its .float(), or cast it to float32")
+    assert str(told.value).endswith(": call its .float(), or cast it to float32")
 
 
 # ==== what a type is called ====

@@ -37,11 +37,6 @@ def read_real(operation: str, name: str, array: Any) -> Any:
     try:
         host = read(array)
     except (TypeError, RuntimeError) as error:  # the latter is PyTorch's
-        if "bfloat16" in str(getattr(array, "dtype", "")):
-            raise TypeError(
-                f"{operation}: got {name}, {kind_of(array)} of {array.dtype}, a type that NumPy has not; expected real "
-                "numbers that it has; convert it first, with .float() of PyTorch's"
-            ) from error
         raise TypeError(
             f"{operation}: got {name}, {kind_of(array)}; expected an array of NumPy or CuPy, or one on the host that "
             f"NumPy can read; {_made_readable(array)}"
@@ -54,7 +49,7 @@ def read_real(operation: str, name: str, array: Any) -> Any:
 def _made_readable(array: Any) -> str:
     """Return what to do with an array that NumPy cannot read."""
     if str(getattr(array, "dtype", "")).endswith("bfloat16"):
-        return "call its .float(), or cast it to float32"
+        return "NumPy has no bfloat16: call its .float(), or cast it to float32"
     if getattr(array, "requires_grad", False) is True:
         return "call its .detach()"
     return "convert or fetch it first"
