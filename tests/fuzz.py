@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
+import os
 import resource
 import signal
 import sys
@@ -99,6 +100,7 @@ def _start(options: argparse.Namespace, number: int) -> tuple[Any, Connection, A
 
 def _work(options: argparse.Namespace, number: int, sender: Connection, at: Any) -> None:
     _limit_memory()
+    _hush_libraries()
     warnings.simplefilter("error")
     for timer in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(timer, _too_long)
@@ -117,6 +119,12 @@ def _work(options: argparse.Namespace, number: int, sender: Connection, at: Any)
             outcomes[f"{kind}: {outcome}"] += 1
             at.value += WORKERS
     sender.send((outcomes, found))
+
+
+def _hush_libraries() -> None:
+    """Let Python alone write to standard error: libtiff says a line there about each damaged file, past Pillow."""
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _draw(options: argparse.Namespace, case: int) -> tuple[str, Random]:
