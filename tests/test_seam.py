@@ -102,7 +102,11 @@ def test_arguments_may_be_passed_by_name(asked: list[Any], lib: Lib) -> None:
     assert [library for _, library in asked] == [lib.name] * 3
 
 
-@pytest.mark.parametrize("args", [(), (1.0, None, "x"), ((1, (2, 3)),), ([np.ones(1)],), (object(),)], ids=str)
+@pytest.mark.parametrize(
+    "args",
+    [(), (1.0, None, "x"), ((1, (2, 3)),), ([np.ones(1)],), (object(),)],
+    ids=["nothing", "plain values", "tuples", "a list of arrays", "an object"],
+)
 def test_without_an_array_no_kernel_is_asked(asked: list[Any], args: Any) -> None:
     assert make()(*args) == ("portable", args, {})
     assert asked == [("module_f", "")]
