@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from .errors import DataError, DataNotFoundError, shown
 from .files import read_at_most
+from .runs import MOST_CONFIG_BYTES
 from .snapshots import Snapshot, Snapshots
 from .strictjson import parse_json
 
-_MOST_CONFIG_BYTES = 1 << 20  # a thousand times what a run writes
 _MOST_METRICS_BYTES, _MOST_EPOCHS = 16 << 20, 20_000
 _LARGEST = 1e300
 
@@ -60,7 +60,7 @@ def read_record(path: str | os.PathLike[str]) -> Record:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = parse_json(read_at_most(path, _MOST_CONFIG_BYTES, "run folder"))
+        config = parse_json(read_at_most(path, MOST_CONFIG_BYTES, "run folder"))
         if not isinstance(config, dict) or not isinstance(config["versions"]["xlenet"], str):
             raise ValueError("it does not say which version of xlenet wrote it")
     except DataError:

@@ -23,7 +23,7 @@ from .trained import BEST
 from .training import Epoch
 
 _FILES = ("config.json", "metrics.jsonl", "model.safetensors", BEST, *PICTURES)
-_MOST_CONFIG_BYTES = 1 << 20  # a thousand times what a run writes
+MOST_CONFIG_BYTES = 1 << 20  # a thousand times what a run writes
 
 
 def new_run_folder() -> Path:
@@ -59,7 +59,7 @@ def _is_ours(folder: Path, goes_on: bool) -> bool:
     if not snapshots and not any(os.path.lexists(folder / name) for name in _FILES):
         return True
     try:
-        config = parse_json(read_at_most(folder / "config.json", _MOST_CONFIG_BYTES))
+        config = parse_json(read_at_most(folder / "config.json", MOST_CONFIG_BYTES))
         return isinstance(config["versions"]["xlenet"], str)
     except (ValueError, TypeError, KeyError):  # a DataError is a ValueError
         return False

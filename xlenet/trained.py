@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .backend import Array, to_device, to_host
+from .backend import Array, to_device
 from .checkpoint import load_model
 from .checks import check_path
 from .data import Normalization
 from .data.host import on_host
 from .errors import DataError, DataNotFoundError, shown
-from .functional import softmax
 from .layers import Layer, Permute, Sequential, Softmax
 from .models import LeNet5
+from .training import predict
 
 _MOST_CLASSES, _MOST_CHANNELS, _MOST_LETTERS = 100_000, 1_000, 200
 _MOST_NUMBERS = 1 << 22  # in one image that an ONNX file asks for
-_AT_A_TIME = 500  # images
 # Mean and standard deviation of MNIST's training images, as they are given everywhere, in pixels of 0 to 255.
 _MNIST = 0.1307 * 255.0, 0.3081 * 255.0
 _DIGITS = "mnist", "generated"
@@ -66,7 +65,7 @@ class Trained(NamedTuple):
             images: (N, C, H, W) of `image_shape`, uint8, host NumPy.
 
         Returns:
-            (N, K), float64, on the host; each row adds up to 1.
+            (N, K), on the host; each row adds up to 1.
 
         Raises:
             TypeError: they are not uint8, or not on the host.
@@ -86,20 +85,14 @@ class Trained(NamedTuple):
                 f"probabilities: got images of shape {pixels.shape}; expected (N, {str(self.image_shape)[1:]}, N at "
                 "least 1; scale them to that size"
             )
-        mean, std = (np.array(values)[:, None, None] for values in self.normalization)
-        beside = next((array for _, array in self.model.named_parameters()), None)
-        parts = []
-        with np.errstate(all="ignore"):
-            for start in range(0, len(pixels), _AT_A_TIME):
-                x = ((pixels[start : start + _AT_A_TIME] - mean) / std).astype(_dtype(self.model))
-                logits = to_host(self.model.infer(to_device(x, like=beside)))
-                parts.append(softmax.forward(logits.astype(np.float64))[0])
-        if not all(np.isfinite(part).all() for part in parts):
+        with np.errstate(all="ignore"):  # it is said in words
+            found = predict(self.model, pixels, normalization=self.normalization)
+        if not np.isfinite(found).all():
             raise DataError(
                 "probabilities: got numbers that are not finite from the network; expected finite ones; its weights or "
                 "its normalization are out of all proportion: train it again"
             )
-        return np.concatenate(parts)
+        return found
 
     def about(self) -> dict[str, Any]:
         """Return what a file must say of it besides its arrays, as JSON: for `save_model` and `export_onnx`."""
