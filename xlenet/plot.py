@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend.gpu import in_a_line
-from .checkpoint import save_arrays
 from .commands import run_command, say
 from .console import complain
 from .data import Dataset, Images, Normalization, hold_out, load
@@ -25,7 +23,7 @@ from .plotting import plot_comparison
 from .plotting.comparison import MOST_RUNS
 from .records import Record, differences, read_record
 from .runs import titled
-from .trained import BEST, Trained, load_trained, trained_file
+from .trained import BEST, Trained, as_trained, load_trained, trained_file
 
 COMPARED = "compared.png"
 
@@ -281,12 +279,9 @@ def _of_snapshot(record: Record, dataset: Dataset | None) -> Trained | None:
             f"run folder: got a snapshot in {str(record.path)!r} that does not say what network it is of; expected one "
             "of a run; name another folder"
         )
-    # As a file, in the way the run itself would have left it: there it is checked as any other.
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
-        measured = _normalization(record.snapshot.config, about, dataset)
-        save_arrays(file, record.snapshot.model, about | {"normalization": measured._asdict()})
-        return load_trained(file)
+    measured = _normalization(record.snapshot.config, about, dataset)
+    normalization = {name: list(values) for name, values in measured._asdict().items()}  # as a file has it
+    return as_trained(record.snapshot.model, about | {"normalization": normalization}, str(record.path))
 
 
 def _normalization(config: dict[str, Any], about: dict[str, Any], dataset: Dataset | None) -> Normalization:

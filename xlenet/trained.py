@@ -164,12 +164,29 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
     file = trained_file(path)
     if file.suffix.lower() == ".onnx":
         return _of_onnx(file)
-    state, about = load_model(file)
+    return as_trained(*load_model(file), str(file))
+
+
+def as_trained(state: Mapping[str, Any], about: Mapping[str, Any], file: str) -> Trained:
+    """Return the network that arrays and words about them make, having compared them with each other.
+
+    Args:
+        state: host arrays by their names.
+        about: what is said about them; empty where nothing is.
+        file: where they are from, for messages.
+
+    Raises:
+        DataError: they are no trained network, or do not fit each other.
+
+    Example:
+        >>> as_trained(LeNet5(classes=3, rng=0).state_dict(), {}, "of_torch").class_names
+        ('0', '1', '2')
+    """
     try:
         return _of_about(state, about) if about else _of_shapes(state)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"load_trained: got {str(file)!r}, a file of arrays that is no trained network ({_reason(error)}); "
+            f"load_trained: got {file!r}, a file of arrays that is no trained network ({_reason(error)}); "
             "expected a model that python -m xlenet.train has left, or the weights of such a LeNet-5; name its "
             "model.safetensors"
         ) from error
