@@ -37,7 +37,6 @@ TABLE.add(
     [bad(call, "model", v, TypeError, (), "a Layer") for v in (None, 3, Linear, {})],
     [bad(call, "about", v, TypeError, got, "JSON") for v, got in NO_ABOUT if v is not None],
     shapes(call),
-    bad(call, "input_shape", None, TypeError, "None", "the shape of one x"),
 )
 
 

@@ -202,7 +202,7 @@ class Residual(Sequential):
         (Sequential(a=ReLU(), mine=Twice()), (3,), TypeError, r"layer 'mine', a tests\..*Twice; expected layer"),
         (Sequential(a=Sequential(b=Shifted())), (3,), TypeError, r"layer 'a\.b', a .*Shifted; .* put it together"),
         (Residual(a=ReLU()), (3,), TypeError, r"layer '', a .*Residual"),
-        (Linear(3, 2), None, TypeError, r"got input_shape None; expected the shape of one x.*pass \(C, H, W\)"),
+        (Conv2D(1, 2, 3), None, TypeError, r"got input_shape None; expected the shape of one x.*pass \(C, H, W\)"),
         (Linear(3, 2), (0,), ValueError, r"got input_shape 0; expected at least 1"),
         (Linear(3, 2), "3", TypeError, r"got input_shape '3'"),
         (Linear(3, 2), (1.5,), TypeError, r"got input_shape 1\.5"),

@@ -526,3 +526,11 @@ def test_two_imports_drop_the_same(tmp_path: Path, onnx: ModuleType) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path, onnx: ModuleType) -> None:
     with pytest.raises(DataNotFoundError, match=r"import_onnx: got .*none\.onnx', which does not exist"):
         import_onnx(tmp_path / "none.onnx")
+
+
+def test_an_imported_model_knows_the_shape_of_its_images(tmp_path: Path) -> None:
+    open_partner("onnx", "onnx")
+    model = import_onnx(export_onnx(LeNet5(rng=0), tmp_path / "lenet.onnx"))
+    table = model.summary()
+    assert table.input_shape == (1, 28, 28)
+    assert (table.parameters, table.flops) == (61_750, LeNet5(rng=0).summary().flops)

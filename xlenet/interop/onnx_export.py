@@ -56,8 +56,8 @@ def export_onnx(
     Args:
         model: a layer of xlenet's own, or a `Sequential` of them, which may be nested.
         path: the file to make or to replace.
-        input_shape: (C, H, W) of one image, or (IN,): paddings such as "SAME" are numbers in ONNX. A `LeNet5`, and a
-            model from `import_onnx`, knows it.
+        input_shape: (C, H, W) of one image, or (IN,): paddings such as "SAME" are numbers in ONNX. Who takes only
+            one shape, as `LeNet5`, a `Linear` and a model from `import_onnx`, knows it.
         about: what JSON can hold, such as the names of classes, kept in the file's ``metadata_props["xlenet"]``.
 
     Returns:
@@ -119,10 +119,7 @@ def _chain(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
 
 
 def _input_shape(model: Layer, given: Any) -> Shape:
-    if given is None and isinstance(model, LeNet5):
-        conv: Any = model["conv1"]
-        return conv.in_channels, model.image_size, model.image_size
-    given = getattr(model, "input_shape", None) if given is None else given
+    given = model._input_shape() if given is None else given
     if not isinstance(given, tuple | list) or not given:
         raise TypeError(
             f"export_onnx: got input_shape {given!r}; expected the shape of one x, without the batch; pass (C, H, W), "

@@ -37,6 +37,9 @@ class OnnxModel(Sequential):
     input_shape: Shape
     about: dict[str, Any]
 
+    def _input_shape(self) -> Shape:
+        return self.input_shape
+
 
 def import_onnx(
     path: str | os.PathLike[str], input_shape: tuple[int, ...] | None = None, *, max_bytes: int = MAX_BYTES
