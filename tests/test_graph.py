@@ -44,7 +44,7 @@ from xlenet import (
 )
 from xlenet.backend.graph import Graph, can_capture, capture
 from xlenet.backend.late import LateCopy
-from xlenet.data import Examples, Images
+from xlenet.data import Augmentation, Examples, Images
 from xlenet.errors import DivergedError
 from xlenet.meter import Meter
 from xlenet.training import Epoch, Progress, fit
@@ -196,6 +196,23 @@ def test_what_is_dropped_is_another_in_each_replay(gpu: Lib, log: pytest.LogCapt
     assert not log.records
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_images_are_distorted_in_another_way_in_each_replay(
+    gpu: Lib, log: pytest.LogCaptureFixture, dtype: str
+) -> None:
+    """The step is counted on the device: as without a graph, and as on the host, whose numbers are the same."""
+    augmentation = Augmentation(rotation=20, shift=1, scale=0.1, shear=10, elastic=0.5)
+    history, arrays, replays = run(gpu, False, augmentation=augmentation, dtype=dtype)
+    assert replays == 0
+    again, others, replays = run(gpu, True, augmentation=augmentation, dtype=dtype)
+    assert replays == 17 + 2
+    assert again == history
+    assert_same(others, arrays)
+    on_host, _, _ = run(Lib("numpy", np), False, augmentation=augmentation, dtype=dtype)
+    np.testing.assert_allclose([e[2] for e in on_host], [e[2] for e in history], rtol=1e-4)
+    assert not log.records
+
+
 def test_a_replay_moves_the_step_of_each_dropout(gpu: Lib) -> None:
     with on(gpu):
         model, train = varied_network("float32"), images()
@@ -260,7 +277,7 @@ def test_the_kernels_themselves_can_be_recorded(log: pytest.LogCaptureFixture, m
             fc2=Linear(4, CLASSES, rng=3, dtype=dtype),
         )  # fmt: skip
 
-    check_recorded_with_kernels(log, small, make)
+    check_recorded_with_kernels(log, small, make, augmentation=Augmentation(rotation=20, elastic=0.5))
 
 
 def test_groups_and_dilation_can_be_recorded(log: pytest.LogCaptureFixture) -> None:
@@ -280,12 +297,12 @@ def test_groups_and_dilation_can_be_recorded(log: pytest.LogCaptureFixture) -> N
 
 
 def check_recorded_with_kernels(
-    log: pytest.LogCaptureFixture, small: Callable[[str], Sequential], make: Callable[[Layer], Any]
+    log: pytest.LogCaptureFixture, small: Callable[[str], Sequential], make: Callable[[Layer], Any], **options: Any
 ) -> None:
     with fake_cupy.installed() as cupy:
         lib = Lib("cupy", cupy)
-        history, arrays, _ = run(lib, False, make, build=small)
-        again, others, replays = run(lib, True, make, build=small)
+        history, arrays, _ = run(lib, False, make, build=small, **options)
+        again, others, replays = run(lib, True, make, build=small, **options)
     assert [record.getMessage() for record in log.records] == []
     assert (again, replays) == (history, 19)
     assert_same(others, arrays)

@@ -12,6 +12,7 @@ import numpy as np
 from .backend import Array, debugging, namespace_of, swappable, synchronize, to_device, zeros
 from .backend.graph import Graph, can_capture, capture, warn
 from .data import Labelled
+from .data.augmentation import Augmenter
 from .layers import Layer, Sequential
 from .losses import Loss
 from .meter import Meter, tally
@@ -27,6 +28,7 @@ class Party(NamedTuple):
     optimizer: Optimizer
     train: Labelled
     meter: Meter
+    augmenter: Augmenter | None = None
 
 
 class Way(Protocol):
@@ -113,8 +115,10 @@ def backpropagate(
 
 
 def _learn(party: Party, which: Array, work: Workspace, update: Callable[[], None]) -> None:
-    """Do the step itself, which is the same everywhere: gather a batch, find the gradients, update, count."""
+    """Do the step itself, the same everywhere: gather a batch, distort it, find the gradients, update, count."""
     x, labels = party.train.batch(which, work)
+    if party.augmenter is not None:
+        x = party.augmenter(x, work)
     value, logits = backpropagate(party.model, party.loss, x, labels, work, labels_checked=True)
     update()
     tally(party.meter.sums, value, logits, labels)
@@ -246,7 +250,8 @@ class _Recording:
 
 
 class _Baked:
-    """What a recording holds fast: the arrays that it works on, and all plain values of layers and optimiser.
+    """What a recording holds fast: the arrays that it works on, and all plain values of layers,
+    optimiser and augmenter.
 
     Asked in every step, so what there is to compare is looked up beforehand.
     """
@@ -256,7 +261,8 @@ class _Baked:
         self._holders = [holder for leaf in leaves for holder in (leaf.params, leaf.grads, leaf.buffers)]
         self._holders.append(party.optimizer.slots)
         self._arrays = self._all_arrays()
-        self._values = [_plain_values(owner) for owner in (*leaves, party.optimizer)]
+        owners = (*leaves, party.optimizer, party.augmenter)
+        self._values = [_plain_values(owner) for owner in owners if owner is not None]
 
     def _all_arrays(self) -> list[Array]:
         return [array for holder in self._holders for array in holder.values()]

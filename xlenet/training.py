@@ -12,7 +12,8 @@ import numpy as np
 
 from .backend import Array, kind_of, library_of, namespace_of, to_host
 from .checks import check_callable, check_kind, integer, number
-from .data import Images, Labelled, Normalization
+from .data import Augmentation, Images, Labelled, Normalization
+from .data.augmentation import Augmenter, check_augmentation
 from .data.given import as_labelled, as_unlabelled
 from .errors import DivergedError, NotFiniteError
 from .functional import softmax
@@ -185,6 +186,7 @@ def fit(
     batch_size: int | None = None,
     lr: float | None = None,
     schedule: Callable[[float], float] = one_cycle,
+    augmentation: Augmentation | None = None,
     seed: int = 0,
     on_step: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -216,7 +218,8 @@ def fit(
             own size.
         lr: peak learning rate; None: what suits the optimiser, 0.05 for `SGD` and 0.004 for `Adam` and `AdamW`.
         schedule: factor of `lr` by progress, 0 to 1; see `xlenet.schedules`.
-        seed: of the order; the same on every backend.
+        augmentation: how much the images are distorted by chance, in another way in every epoch; None: not at all.
+        seed: of the order, and of what distorts; the same on every backend.
         on_step: called after each step.
         on_epoch: called after each epoch.
         should_stop: asked after each step; True ends training there, in the middle of an epoch.
@@ -253,11 +256,16 @@ def fit(
         optimizer.check()
     ready = _ready(model, x, y, optimizer, test, validation, epochs, batch_size, lr, start)
     train, batch_size, start = ready.train, ready.batch_size, ready.start
+    if augmentation is not None:
+        check_augmentation(augmentation, train.x)
     if optimizer is None:  # last: making one moves the model's parameters
         optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
     for _, leaf in model.leaves():
         leaf._count_from(optimizer.steps)
-    party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x))
+    augmenter = None
+    if augmentation:
+        augmenter = Augmenter(augmentation, train.x.shape[2:], optimizer.params, seed, optimizer.steps)
+    party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x), augmenter)
     way = choose_way(party, batch_size)
     history = list(start.history)
     steps = -(-len(train) // batch_size)
@@ -268,6 +276,8 @@ def fit(
         else:
             party.meter.reset()
         began = time.perf_counter() - (start.seconds if done else 0.0)
+        if augmenter is not None:
+            augmenter.begin(epoch, epochs)
         order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(len(train))
         rates = _rates(schedule, ready.lr, epoch, epochs, steps)
         progress = Progress(epoch, done, steps, party.meter, 0.0, rates, ready.lr)

@@ -15,6 +15,7 @@ import xlenet.training  # noqa: F401 - all that is swappable
 from tests.kernels.conftest import Machine
 from xlenet import SGD, LeNet5, SoftmaxCrossEntropy, use_backend
 from xlenet.backend import swappables
+from xlenet.data.distort import spline
 from xlenet.training import train_step
 from xlenet.workspace import Workspace
 
@@ -72,6 +73,17 @@ def _gather(machine: Machine, rng: np.random.Generator, portable: bool) -> list[
     scale, shift = (numbers(machine, rng, 2, 1, 1, 1) for _ in range(2))
     get = _portable if portable else _kernel
     return [get(machine, "images_gather")(machine.asarray(x), machine.asarray(which), scale, shift, "float64")]
+
+
+def _distort(machine: Machine, rng: np.random.Generator, portable: bool) -> list[Any]:
+    function = (_portable if portable else _kernel)(machine, "distort_distort")
+    step = machine.asarray(np.array([7]))
+    results = []
+    for n, c, h, w in ((1, 1, 28, 28), (35, 3, 9, 12), (3, 1, 1, 5), (2, 2, 2, 1)):
+        sides = (machine.asarray(spline(size)) for size in (h, w))
+        by = (30.0, 2.0, 0.2, 15.0, 3.0)
+        results.append(function(numbers(machine, rng, n, c, h, w), *sides, step, by, 2**40 + 3))
+    return results
 
 
 def _matmul(machine: Machine, rng: np.random.Generator, portable: bool) -> list[Any]:
@@ -132,6 +144,7 @@ CHECKS: dict[str, Any] = {
     "steps_advance": in_place("steps_advance", _advance_arguments),
     "optim_sgd_update": in_place("optim_sgd_update", _sgd_arguments),
     "optim_adam_update": in_place("optim_adam_update", _adam_arguments),
+    "distort_distort": _distort,
     "images_gather": _gather,
     "matmul_matmul": _matmul,
 }

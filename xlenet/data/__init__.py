@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..checks import check_callable, check_path, integer
+from .augmentation import Augmentation
 from .dataset import Dataset, hold_out
 from .examples import Examples, Labelled
 from .generated import generated_digits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .download import Progress
 
 __all__ = [
+    "Augmentation",
     "Dataset",
     "Examples",
     "Images",

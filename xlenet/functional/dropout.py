@@ -2,15 +2,8 @@
 
 y = x * m / (1 - p), where m is 0 with probability p and 1 otherwise: the mean of y is x.
 
-What is drawn is a function of (seed, step, index) alone, computed with 32-bit whole numbers: the same on every library,
-for any memory order, and without a state to save. The index counts the numbers of x in row-major order.
-
-    a = mix(low(seed) + 0x9E3779B9),  b = mix(high(seed) + a)        on the host, once
-    k1 = mix(step ^ a),  k2 = mix(k1 + b),  m = [ mix(mix(index ^ k1) + k2) >= p * 2^32 ]
-
-`mix` is a bijection of the 32-bit numbers in which every bit of the argument turns over each bit of the result in half
-of all cases, nearly (lowbias32). Twice, with a key before each: two steps whose k1 differ in a few low bits would else
-drop the same numbers in another order.
+What is drawn is a function of (seed, step, index) alone: see `hashing`. The index counts the numbers of x in row-major
+order, and m = [ bits >= p * 2^32 ].
 """
 
 from __future__ import annotations
@@ -18,12 +11,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..backend import Array, arange, batch_first, in_one_piece, into, put, zeros
-from ..checks import check_axes, check_cache, check_floating, check_gradient, check_library, integer, number
+from ..backend import Array, arange, batch_first, in_one_piece, into, put
+from ..checks import check_axes, check_cache, check_floating, check_gradient, number
 from ..workspace import Workspace, new, out_for, scratch
-
-_WORD = 0xFFFFFFFF  # 32 bits
-_ROUNDS, _LAST = ((16, 0x7FEB352D), (15, 0x846CA68B)), 16  # of lowbias32
+from .hashing import hash_in_place, keys
 
 
 class Cache(NamedTuple):
@@ -61,15 +52,11 @@ def forward(
     References:
         N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, Dropout (2014),
         https://jmlr.org/papers/v15/srivastava14a.html
-        C. Wellons, Prospecting for Hash Functions (2018), https://nullprogram.com/blog/2018/07/31/ (lowbias32)
     """
     xp = check_floating("dropout", x=x)
     check_axes("dropout", "(N) or (N, ...)", x=x)
     p = number("dropout", "p", p, 0.0, 1.0)
-    seed = integer("dropout", "seed", seed, 0)
-    if seed >> 64:
-        raise ValueError(f"dropout: got seed {seed}; expected one below 2^64; pass a smaller one")
-    first, second = _keys(seed, step, x, xp)
+    both = keys("dropout", seed, step, x=x, xp=xp)
     in_order = in_one_piece(x)  # else the batch lies innermost, or may as well
     n, size = x.shape[0], math.prod(x.shape[1:])
     factor = new((n, size) if in_order else (size, n), like=x, work=work)
@@ -79,51 +66,12 @@ def forward(
         images, pixels = (xp.astype(arange(count, like=x), xp.uint32) for count in (n, size))
         images *= size
         into(bits, xp.add, *((images[:, None], pixels[None, :]) if in_order else (pixels[:, None], images[None, :])))
-        bits ^= first
-        _mix(bits, spare, xp)
-        bits += second
-        _mix(bits, spare, xp)
+        hash_in_place(bits, spare, both, xp)
         put(xp.astype(bits >= int(p * 2**32), x.dtype), factor)
     factor *= 1.0 / (1.0 - p)
     factor = xp.reshape(factor, x.shape) if in_order else batch_first(xp.reshape(factor, (*x.shape[1:], n)))
     y = into(out_for(x, work), xp.multiply, x, factor)
     return y, Cache(factor)
-
-
-def _keys(seed: int, step: Any, x: Array, xp: Any) -> tuple[Array, Array]:
-    """Return two keys (1,), uint32, that hang together with seed and step in no simple way."""
-    low = _mixed((seed & _WORD) + 0x9E3779B9 & _WORD)  # the golden ratio: else seed 0 would be mixed to 0
-    high = _mixed((seed >> 32) + low & _WORD)
-    if hasattr(step, "shape"):
-        check_library("dropout", x=x, step=step)
-        if tuple(step.shape) != (1,) or not xp.isdtype(step.dtype, "integral"):
-            raise TypeError(
-                f"dropout: got step {step.dtype} of shape {tuple(step.shape)}; expected whole numbers, (1,); pass such "
-                "an array, or an int"
-            )
-        first = xp.astype(step, xp.uint32) ^ low
-    else:
-        first = zeros((1,), like=x, dtype="uint32")
-        first[...] = (integer("dropout", "step", step, 0) & _WORD) ^ low
-    _mix(first, None, xp)
-    second = first + high
-    _mix(second, None, xp)
-    return first, second
-
-
-def _mixed(word: int) -> int:
-    """Do what `_mix` does, with a number on the host."""
-    for shift, odd in _ROUNDS:
-        word = (word ^ word >> shift) * odd & _WORD
-    return word ^ word >> _LAST
-
-
-def _mix(bits: Array, spare: Array | None, xp: Any) -> None:
-    """Shuffle 32-bit numbers, in place: lowbias32."""
-    for shift, odd in _ROUNDS:
-        bits ^= into(spare, xp.bitwise_right_shift, bits, shift)
-        bits *= odd
-    bits ^= into(spare, xp.bitwise_right_shift, bits, _LAST)
 
 
 def backward(dy: Array, cache: Cache, *, work: Workspace | None = None) -> Array:

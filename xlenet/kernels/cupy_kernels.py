@@ -18,6 +18,7 @@ from .cuda_conv import (
     conv_pool_forward,
     conv_pool_infer,
 )
+from .cuda_distort import distort_distort
 from .cuda_feed import images_gather, steps_advance
 from .cuda_linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
 from .cuda_loss import meter_tally, softmax_cross_entropy_backward, softmax_cross_entropy_forward
@@ -35,6 +36,7 @@ __all__ = [
     "conv_pool_backward",
     "conv_pool_forward",
     "conv_pool_infer",
+    "distort_distort",
     "images_gather",
     "linear_backward",
     "linear_forward",

@@ -1,0 +1,112 @@
+"""How much training images are distorted, and the one who does it, step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, on_device_of, to_device, zeros
+from ..checks import check_kind, integer, number
+from ..workspace import Workspace
+from .distort import distort, spline
+
+STREAM = 2  # of random numbers under a seed: the parameters come from the seed itself, the order of images from 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How much each training image is distorted by chance, in another way in every epoch: none of it by default.
+
+    Each number is the largest of what is drawn, evenly between it and its negative, for each image on its own.
+
+    Attributes:
+        rotation: degrees, 0 to 180.
+        shift: pixels, down or up and right or left.
+        scale: share by which height and width become larger or smaller, each on its own, 0 to below 1.
+        shear: degrees, 0 to below 90.
+        elastic: pixels by which each of 7 x 7 control points is moved, on its own: bends the image.
+        plain_epochs: so many of a run's last epochs have the images as they are, 0 or more.
+
+    Raises:
+        TypeError, ValueError: a number is of another kind, or out of range.
+
+    Example:
+        >>> Augmentation(rotation=10, shift=1.5)
+        Augmentation(rotation=10.0, shift=1.5, scale=0.0, shear=0.0, elastic=0.0, plain_epochs=0)
+    """
+
+    rotation: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    plain_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        def check(name: str, below: float = math.inf, *, closed: bool = False) -> None:
+            value = number("Augmentation", name, getattr(self, name), 0.0, below, closed=closed)
+            object.__setattr__(self, name, value)  # frozen for everybody else
+
+        check("rotation", 180.0, closed=True)
+        check("shift")
+        check("scale", 1.0)
+        check("shear", 90.0)
+        check("elastic")
+        object.__setattr__(self, "plain_epochs", integer("Augmentation", "plain_epochs", self.plain_epochs, 0))
+
+    @property
+    def by(self) -> tuple[float, float, float, float, float]:
+        """The largest of what is drawn, as `xlenet.data.distort.distort` takes it."""
+        return self.rotation, self.shift, self.scale, self.shear, self.elastic
+
+    def __bool__(self) -> bool:
+        """Whether anything is distorted."""
+        return any(self.by)
+
+
+def check_augmentation(augmentation: Any, x: Array) -> None:
+    """Say what is wrong with an augmentation of the examples `x`."""
+    check_kind("fit", "augmentation", augmentation, Augmentation, "an xlenet.data.Augmentation, or None")
+    if augmentation and x.ndim != 4:
+        raise ValueError(
+            f"fit: got an augmentation for x of shape {tuple(x.shape)}; expected images (N, C, H, W); reshape them, or "
+            "leave the augmentation out"
+        )
+
+
+class Augmenter:
+    """Distorts one batch of a run after another.
+
+    Args:
+        augmentation: how much.
+        shape: height and width of the images.
+        like: an array of their floating type, where they are.
+        seed: of the run.
+        steps: how many batches there have been.
+    """
+
+    def __init__(self, augmentation: Augmentation, shape: tuple[int, int], like: Array, seed: int, steps: int) -> None:
+        dtype = str(like.dtype).rpartition(".")[2]
+        self._augmentation = augmentation
+        self._seed = int(np.random.default_rng([seed, STREAM]).integers(2**63))
+        self._rows, self._columns = (to_device(spline(size).astype(dtype), like=like) for size in shape)
+        self._step = zeros((1,), like=like, dtype="int64")
+        with on_device_of(self._step):
+            self._step[...] = steps
+        self._is_on = True
+
+    def begin(self, epoch: int, epochs: int) -> None:
+        """Prepare an epoch, counted from 1."""
+        self._is_on = epoch <= epochs - self._augmentation.plain_epochs
+
+    def __call__(self, x: Array, work: Workspace | None) -> Array:
+        """Return the next batch as it is to be learnt."""
+        if not self._is_on:
+            return x
+        y = distort(x, self._rows, self._columns, self._step, self._augmentation.by, self._seed, work=work)
+        with on_device_of(self._step):
+            self._step += 1  # in place: a recorded step counts by itself
+        return y
