@@ -10,12 +10,12 @@ import numpy as np
 
 from . import __version__
 from .backend import Backend
-from .data import Dataset, Images, hold_out
+from .data import Augmentation, Dataset, Images, hold_out
 from .errors import XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
 from .options import LEARNING_RATES, WEIGHT_DECAYS
-from .training import BATCH_SIZE
+from .recipes import RECIPES
 
 # Options that decide nothing about the model, or that stand elsewhere in the configuration.
 _NOT_OF_THE_RUN = (
@@ -46,7 +46,7 @@ def make_experiment(dataset: Dataset, options: argparse.Namespace) -> Experiment
 
 
 def complete(options: argparse.Namespace, dataset: Dataset) -> None:
-    """Fill in what follows from the data and from the optimiser, where nothing else was said.
+    """Fill in what follows from the data, from the recipe and from the optimiser, where nothing else was said.
 
     Raises:
         UsageError: the options do not go with the data.
@@ -61,14 +61,29 @@ def complete(options: argparse.Namespace, dataset: Dataset) -> None:
         raise UsageError(
             f"--validation: got {options.validation}; expected fewer than the {options.train_size} images to train on"
         )
+    recipe = RECIPES[options.recipe]
     if options.batch_size is None:
-        options.batch_size = min(BATCH_SIZE, left)
+        options.batch_size = min(recipe["batch_size"], left)
     if options.batch_size > left:
         raise UsageError(f"--batch-size: got {options.batch_size}; expected at most {left}, the number of images")
-    if options.lr is None:
-        options.lr = LEARNING_RATES[options.optimizer]
-    if options.weight_decay is None:
-        options.weight_decay = WEIGHT_DECAYS[options.optimizer]
+    if options.optimizer not in (None, recipe["optimizer"]):  # whose rates are its own
+        rates = {"lr": LEARNING_RATES[options.optimizer], "weight_decay": WEIGHT_DECAYS[options.optimizer]}
+        recipe = recipe | rates
+    for name, value in recipe.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
+def augmentation(options: argparse.Namespace) -> Augmentation:
+    """Return how much the images are to be distorted; `options` are complete."""
+    return Augmentation(
+        rotation=options.rotation,
+        shift=options.shift,
+        scale=options.scale,
+        shear=options.shear,
+        elastic=options.elastic,
+        plain_epochs=options.plain_epochs,
+    )
 
 
 def _make_images(dataset: Dataset, options: argparse.Namespace) -> tuple[Images, Images | None, Images]:

@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable
 
 from .optim import SGD, Adam, AdamW
+from .recipes import RECIPES
 from .schedules import SCHEDULES
-from .training import BATCH_SIZE, WEIGHT_DECAY
+from .training import WEIGHT_DECAY
 
 # Peak learning rates that suit, where none is given.
 LEARNING_RATES = {"sgd": SGD.usual_lr, "nesterov": SGD.usual_lr, "adam": Adam.usual_lr, "adamw": AdamW.usual_lr}
@@ -34,8 +35,15 @@ def training_options() -> argparse.ArgumentParser:
         "of images for each class, or of IDX files (default: mnist, else generated)",
     )
     add_data_dir(parser)
-    add("--epochs", type=whole(1), default=20, metavar="N", help="default: 20")
-    add("--batch-size", type=whole(1), metavar="N", help=f"default: {BATCH_SIZE}")
+    add(
+        "--recipe",
+        choices=list(RECIPES),
+        default="default",
+        help="settings that were chosen together, but for those that are named besides: default; fast: the most "
+        "accuracy in one epoch; best: in 20, from distorted images (docs/accuracy.md)",
+    )
+    add("--epochs", type=whole(1), metavar="N", help=_by_recipe("epochs"))
+    add("--batch-size", type=whole(1), metavar="N", help=_by_recipe("batch_size"))
     add("--train-size", type=whole(1), metavar="N", help="train on the first N images only")
     add(
         "--validation",
@@ -43,11 +51,12 @@ def training_options() -> argparse.ArgumentParser:
         metavar="N",
         help="hold N of them out, drawn at random and always the same, and keep the model that does best on these",
     )
-    add("--optimizer", choices=list(LEARNING_RATES), default="nesterov", help="default: nesterov")
-    add("--momentum", type=share, default=0.9, metavar="X", help="of sgd and nesterov (default: 0.9)")
+    add("--optimizer", choices=list(LEARNING_RATES), help=_by_recipe("optimizer"))
+    add("--momentum", type=share, metavar="X", help=f"of sgd and nesterov ({_by_recipe('momentum')})")
     add("--lr", type=positive, metavar="X", help=f"peak learning rate (default: {_each(LEARNING_RATES)})")
-    add("--schedule", choices=list(SCHEDULES), default="one-cycle", help="default: one-cycle")
+    add("--schedule", choices=list(SCHEDULES), help=_by_recipe("schedule"))
     add("--weight-decay", type=rate, metavar="X", help=f"of weights alone (default: {_each(WEIGHT_DECAYS)})")
+    _add_augmentation(parser)
     add("--clip", type=positive, metavar="X", help="largest norm of the gradient (default: any)")
     add("--lowering", choices=["rows", "img2col"], default="rows", help="of the convolutions (default: rows)")
     add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
@@ -74,6 +83,31 @@ def training_options() -> argparse.ArgumentParser:
     add("--expect", type=number(0.0, below=1.0, closed=True), metavar="X", help="exit with 7 below this test accuracy")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
     return parser
+
+
+def _add_augmentation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "training images, each distorted by chance in another way in every epoch"
+    ).add_argument
+    right_angle, half_turn = number(0.0, below=90.0), number(0.0, below=180.0, closed=True)
+    of = "up to so many"
+    add("--rotation", type=half_turn, metavar="X", help=f"{of} degrees ({_by_recipe('rotation')})")
+    add("--shift", type=number(0.0), metavar="X", help=f"{of} pixels ({_by_recipe('shift')})")
+    add("--scale", type=number(0.0, below=1.0), metavar="X", help=f"up to this share ({_by_recipe('scale')})")
+    add("--shear", type=right_angle, metavar="X", help=f"{of} degrees ({_by_recipe('shear')})")
+    add("--elastic", type=number(0.0), metavar="X", help=f"control points by {of} pixels ({_by_recipe('elastic')})")
+    add("--plain-epochs", type=whole(0), metavar="N", help=f"last epochs without ({_by_recipe('plain_epochs')})")
+
+
+def _by_recipe(name: str) -> str:
+    """Return what an option is by default, and what other recipes make of it."""
+    usual = RECIPES["default"][name]
+    others = (f"{_text(recipe[name])} with {key}" for key, recipe in RECIPES.items() if recipe[name] != usual)
+    return ", ".join((f"default: {_text(usual)}", *others))
+
+
+def _text(value: float | int | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from .data import Dataset, load
 from .data.location import is_offline
 from .data.registry import NAMES
 from .errors import DataNotFoundError, DivergedError, shown
-from .experiment import Experiment, UsageError, complete, configuration, make_experiment
+from .experiment import Experiment, UsageError, augmentation, complete, configuration, make_experiment
 from .options import training_options
 from .runs import RunFolder, new_run_folder, titled
 from .schedules import SCHEDULES
@@ -31,7 +31,7 @@ from .snapshots import Snapshot, Snapshots, load_snapshot, restore
 from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_finite, fit
 
 _FOLLOW = {"batch_size", "lr", "train_size", "weight_decay"}  # from others, where nobody has said them
-_MAY_DIFFER = {"backend", "threads", "versions"}  # between a run and the one that goes on with it
+_MAY_DIFFER = {"backend", "recipe", "threads", "versions"}  # between a run and the one that goes on with it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,6 +164,7 @@ def _learn(
             batch_size=options.batch_size,
             lr=options.lr,
             schedule=SCHEDULES[options.schedule],
+            augmentation=augmentation(options),
             seed=options.seed,
             on_step=finish_step,
             on_epoch=finish_epoch,
