@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from bench import gpu_check, gpu_kernels, gpu_stages, limits
 from bench.gpu_stages import Failed, Figures, Options, short_run
 from tests import fake_cupy
-from xlenet import steps
+from xlenet import SGD, AdamW, LeNet5, MaxPool2D, ReLU, SoftmaxCrossEntropy, steps
+from xlenet.data import Images
 
 # ==== what is possible ====
 
@@ -83,7 +85,7 @@ def test_runs_are_found_equal_and_recorded(gpu: ModuleType, tmp_path: Path) -> N
     figures = Figures(tmp_path / "result.json")
     gpu_stages.equality(Options("cupy"), figures)
     assert [name for name, found in figures.found.items() if not found["good"]] == []
-    assert len(figures.found) == 10
+    assert len(figures.found) == 2 * 8
     assert json.loads((tmp_path / "result.json").read_text()) == figures.found
 
 
@@ -108,10 +110,76 @@ def test_a_run_without_a_graph_is_found(gpu: ModuleType, tmp_path: Path, monkeyp
         gpu_stages.equality(Options("cupy"), Figures(tmp_path / "result.json"))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "found"),
+    [
+        ("float32", 1 + 3e-4, ["nesterov_first_gradients", "nesterov_first_step", "adamw_first_gradients"]),
+        ("float32", 1 + 1e-6, []),
+        ("float64", 1 + 1e-6, ["nesterov_twenty_float64_steps"]),
+        ("float64", 1 + 1e-12, []),
+    ],
+)
+def test_what_differs_from_numpy_is_found(
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, factor: float, found: list[str]
+) -> None:
+    """Every gradient multiplied by a number, which is nothing to AdamW, in one type and not on the host."""
+    backward = SoftmaxCrossEntropy.backward
+
+    def wrong(self: SoftmaxCrossEntropy, **options: Any) -> Any:
+        gradient = backward(self, **options)
+        if not isinstance(gradient, np.ndarray) and gradient.dtype == np.dtype(dtype):
+            gradient *= factor
+        return gradient
+
+    monkeypatch.setattr(SoftmaxCrossEntropy, "backward", wrong)
+    figures = Figures(tmp_path / "result.json")
+    with contextlib.suppress(Failed):
+        gpu_stages.equality(Options("cupy"), figures)
+    assert [name for name, what in figures.found.items() if not what["good"]] == [f"{name}_as_numpy" for name in found]
+
+
+def test_a_run_that_learns_less_is_found_by_its_losses(
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An optimiser that does every step but the first by half, on the device and in float32."""
+    for kind in (SGD, AdamW):
+
+        def half(self: Any, lr: float, step: int, scalars: Any = kind.scalars) -> Any:
+            on_device = not isinstance(self.params, np.ndarray) and self.params.dtype == np.float32
+            return scalars(self, lr / 2 if on_device and step > 1 else lr, step)
+
+        monkeypatch.setattr(kind, "scalars", half)
+    with pytest.raises(Failed, match=r": nesterov_losses_as_numpy, adamw_losses_as_numpy$"):
+        gpu_stages.equality(Options("cupy"), Figures(tmp_path / "result.json"))
+
+
+def test_rounding_decides_nothing_in_the_first_step() -> None:
+    """No number before a ReLU, and no two largest of a window, are closer than 2e-5 of their spread."""
+    x, _ = gpu_stages.random_images(gpu_stages._CLEAR_SEED, gpu_stages._BATCH)
+    model = LeNet5(rng=gpu_stages._CLEAR_SEED, dtype="float64")
+    values, distances = Images(x, np.zeros(len(x), int), dtype="float64").batch(slice(len(x)))[0], {}
+    for name in model:
+        if isinstance(model[name], MaxPool2D):
+            n, c, h, w = values.shape
+            windows = values.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4)
+            second, first = np.sort(windows, axis=1)[:, 2:].T
+            distances[name] = (first - second).min() / values.std()
+        elif isinstance(model[name], ReLU):
+            distances[name] = np.abs(values).min() / values.std()
+        values = model[name](values)
+    assert sorted(distances) == ["pool1", "pool2", "relu1", "relu2", "relu4"]
+    assert min(distances.values()) > 2e-5
+    step = gpu_stages.first_step("numpy")
+    exact = short_run("numpy", False, epochs=1, batches=1, seed=gpu_stages._CLEAR_SEED, dtype="float64")
+    assert gpu_stages._distance(step.gradients, exact.gradients)[0] < 1e-5
+
+
 def test_the_distance_of_two_runs() -> None:
     a = short_run("numpy", False, epochs=1)
     b = a._replace(arrays={name: array * np.float32(1.01) for name, array in a.arrays.items()})
-    assert gpu_stages._distance(a.arrays, b.arrays) == pytest.approx(0.0099, rel=0.01)
+    assert gpu_stages._distance(a.arrays, b.arrays)[0] == pytest.approx(0.0099, rel=0.01)
+    assert gpu_stages._distance(a.arrays, b.arrays | {"fc5.bias": a.arrays["fc5.bias"] * 1.1})[1] == "fc5.bias"
+    assert gpu_stages._distance(a.arrays, b.arrays | {"fc4.bias": a.arrays["fc4.bias"] * np.nan})[1] == "fc4.bias"
     assert gpu_stages._differing(a, a) == []
     assert "fc5.weight" in gpu_stages._differing(a, b)
 
