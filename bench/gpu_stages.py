@@ -108,14 +108,17 @@ def machine(options: Options, figures: Figures) -> None:
 
 def parity(options: Options, figures: Figures) -> None:
     """Run the tests that ask the backend."""
+    from bench import gpu_failures
+
     library = options.backend.partition(":")[0]
     wanted = f"({library} and not fake_cupy) or real_gpu" if options.on_gpu else "numpy"
     files = _test_files() if options.on_gpu else ["tests/test_training.py"]
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short", "-k", wanted]
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", gpu_failures.__name__]
+    command += ["--tb=short", "-k", wanted]
     if options.on_gpu and importlib.util.find_spec("xdist") is not None:
-        command += ["-n", str(min(8, os.cpu_count() or 1))]  # most of the time goes into compiling kernels
+        command += ["-n", str(min(12, os.cpu_count() or 1))]  # most of the time goes into compiling kernels
     command += files
-    figures.add(command=" ".join(command[1:]), passed=0, skipped=0, failures=[])
+    figures.add(command=" ".join(command[1:]), passed=0, skipped=0, failed=0, failures=[])
     environment = os.environ | {"XLENET_REQUIRE_BACKENDS": library, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -145,14 +148,17 @@ def _test_files() -> list[str]:
 
 def _count(line: str, figures: Figures) -> None:
     """Take a line of ``pytest -v`` into account; what is no test's end goes into the log."""
+    from bench.gpu_failures import BEGINS
+
     found = figures.found
+    _, begins, failure = line.partition(BEGINS)
+    if begins:
+        figures.add(failed=found["failed"] + 1, failures=[*found["failures"], json.loads(failure)][:100])
+        return
     for word, key in ((" PASSED ", "passed"), (" SKIPPED ", "skipped")):
         if word in line and "::" in line:
             figures.add(**{key: found[key] + 1})
             return
-    if "::" in line and (" FAILED " in line or " ERROR " in line):
-        name = next((word for word in line.split() if "::" in word), line.strip())
-        figures.add(failures=[*found["failures"], name][:100])
     print(line, end="", flush=True)
 
 
