@@ -37,13 +37,13 @@ from bench.gpu_stages import STAGES, Options  # noqa: E402 - after the line abov
 
 # Seconds after which a stage is ended: eight minutes all together, most of which are not used.
 BUDGETS = {
-    "machine": 20,
-    "equality": 50,
+    "machine": 15,
+    "equality": 40,
     "first_steps": 25,
-    "kernels": 40,
+    "kernels": 25,
     "contenders": 90,
-    "training": 35,
-    "parity": 140,
+    "training": 25,
+    "parity": 180,
     "compiled": 80,
 }
 assert BUDGETS.keys() == STAGES.keys()
@@ -159,6 +159,8 @@ def table(record: Record) -> str:
         if f"batch_{n}" in kernels:
             spent, least = kernels[f"batch_{n}_sum_microseconds"], kernels[f"batch_{n}_limit_microseconds"]
             lines.append(f"batch {n:5}  parts of a step {spent:8.1f} us, limit {least:6.1f} us")
+    for failure in record["stages"].get("parity", {}).get("failures", [])[:10]:
+        lines.append(f"{failure['test']}: {failure['reason'].partition(chr(10))[0]}")
     training = record["stages"].get("training", {})
     if "test_accuracy" in training:
         lines.append(f"{training['epochs']} epochs on {training['data']}: {training['test_accuracy']:.2%}")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,14 +108,17 @@ def machine(options: Options, figures: Figures) -> None:
 
 def parity(options: Options, figures: Figures) -> None:
     """Run the tests that ask the backend."""
+    from bench import gpu_failures
+
     library = options.backend.partition(":")[0]
     wanted = f"({library} and not fake_cupy) or real_gpu" if options.on_gpu else "numpy"
     files = _test_files() if options.on_gpu else ["tests/test_training.py"]
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short", "-k", wanted]
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", gpu_failures.__name__]
+    command += ["--tb=short", "-k", wanted]
     if options.on_gpu and importlib.util.find_spec("xdist") is not None:
-        command += ["-n", str(min(8, os.cpu_count() or 1))]  # most of the time goes into compiling kernels
+        command += ["-n", str(min(12, os.cpu_count() or 1))]  # most of the time goes into compiling kernels
     command += files
-    figures.add(command=" ".join(command[1:]), passed=0, skipped=0, failures=[])
+    figures.add(command=" ".join(command[1:]), passed=0, skipped=0, failed=0, failures=[])
     environment = os.environ | {"XLENET_REQUIRE_BACKENDS": library, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -145,14 +148,17 @@ def _test_files() -> list[str]:
 
 def _count(line: str, figures: Figures) -> None:
     """Take a line of ``pytest -v`` into account; what is no test's end goes into the log."""
+    from bench.gpu_failures import BEGINS
+
     found = figures.found
+    _, begins, failure = line.partition(BEGINS)
+    if begins:
+        figures.add(failed=found["failed"] + 1, failures=[*found["failures"], json.loads(failure)][:100])
+        return
     for word, key in ((" PASSED ", "passed"), (" SKIPPED ", "skipped")):
         if word in line and "::" in line:
             figures.add(**{key: found[key] + 1})
             return
-    if "::" in line and (" FAILED " in line or " ERROR " in line):
-        name = next((word for word in line.split() if "::" in word), line.strip())
-        figures.add(failures=[*found["failures"], name][:100])
     print(line, end="", flush=True)
 
 
@@ -161,24 +167,45 @@ class _Run(NamedTuple):
 
     history: list[Any]
     arrays: dict[str, Any]
+    gradients: dict[str, Any]  # of the last step
     recordings: list[bool]  # whether each graph that was asked for could be recorded
     pool: list[int]  # bytes of the device's memory pool after each step
 
 
 _BATCH = 64  # of the short runs
+_BATCHES, _EPOCHS = 4.5, 4  # twenty steps, every fifth of which has half the images
+
+# Of the numbers before the ReLUs, and of the distances of the two largest in a pooling window, the one nearest to zero
+# is as a rule within 3e-6 of their spread. Where it is so near that rounding takes it to the other side, as it does in
+# one first step of a hundred, a gradient changes by up to 1e-2 of its norm, and both are right. With this seed none is
+# within 2e-5.
+_CLEAR_SEED = 198
 
 
-def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: int = 3) -> _Run:
-    """Train LeNet-5 on random images for a few steps, with a short last batch."""
+def random_images(seed: int, count: int) -> tuple[Any, Any]:
+    """Return pixels (count, 1, 28, 28) and labels, both of which mean nothing."""
     import numpy as np
 
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, 1, 28, 28), np.uint8), rng.integers(0, 10, count)
+
+
+def short_run(
+    backend: str,
+    graph: bool,
+    optimizer: str = "nesterov",
+    *,
+    epochs: int = _EPOCHS,
+    batches: float = _BATCHES,
+    seed: int = 0,
+    dtype: str = "float32",
+) -> _Run:
+    """Train LeNet-5 on random images for a few steps, as a rule with a short last batch."""
     from xlenet import SGD, AdamW, LeNet5, steps, training, use_backend
     from xlenet.backend import to_host
     from xlenet.data.images import Images
 
-    rng = np.random.default_rng(0)
-    count = _BATCH * 5 + _BATCH // 2
-    x, y = rng.integers(0, 256, (count, 1, 28, 28), np.uint8), rng.integers(0, 10, count)
+    x, y = random_images(seed, int(_BATCH * batches))
     recordings, pool = list[bool](), list[int]()
     capture = steps.capture
 
@@ -192,7 +219,7 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
     steps.capture = watched
     try:
         with use_backend(backend) as xp:
-            images, model = Images(x, y), LeNet5(rng=0)
+            images, model = Images(x, y, dtype=dtype), LeNet5(rng=seed, dtype=dtype)
             kind = {"nesterov": lambda: SGD(model, nesterov=True, weight_decay=1e-4), "adamw": lambda: AdamW(model)}
             held = xp.get_default_memory_pool() if backend.startswith("cupy") else None
             history = training.fit(
@@ -201,15 +228,30 @@ def short_run(backend: str, graph: bool, optimizer: str = "nesterov", epochs: in
                 on_step=lambda _: pool.append(held.total_bytes()) if held is not None else None,
             )  # fmt: skip
             arrays = {name: to_host(array) for name, array in model.state_dict().items()}
+            gradients = {
+                f"{prefix}.{name}": to_host(array)
+                for prefix, leaf in model.leaves()
+                for name, array in leaf.grads.items()
+            }
     finally:
         steps.capture = capture
         os.environ.pop("XLENET_GRAPH")
         os.environ.update({} if before is None else {"XLENET_GRAPH": before})
-    return _Run([epoch[:6] for epoch in history], arrays, recordings, pool)
+    return _Run([epoch[:6] for epoch in history], arrays, gradients, recordings, pool)
+
+
+def first_step(backend: str, optimizer: str = "nesterov") -> _Run:
+    """Do a single step in float32, on images that no rounding puts on the other side of an edge."""
+    return short_run(backend, True, optimizer, epochs=1, batches=1, seed=_CLEAR_SEED)
 
 
 def equality(options: Options, figures: Figures) -> None:
-    """Compare runs: the same twice, with a graph and without, on the GPU and on NumPy."""
+    """Compare runs: the same twice, with a graph and without, on the GPU and on NumPy.
+
+    With NumPy, what is compared is a first step in float32, twenty steps in float64, and the mean losses of twenty in
+    float32. Parameters after these say nothing: one run in ten comes upon one of the edges of `_CLEAR_SEED` and is off
+    by 1e-3 to 5e-2 from then on, also from a run on the same machine whose images were changed by 1e-7.
+    """
     problems: list[str] = []
 
     def note(name: str, good: bool, **found: Any) -> None:
@@ -225,13 +267,10 @@ def equality(options: Options, figures: Figures) -> None:
         note(f"{kind}_was_recorded", first.recordings == [True, True], recordings=first.recordings)
         plain = short_run(options.backend, False, kind)
         note(f"{kind}_with_a_graph_as_without", _differing(first, plain) == [], differing=_differing(first, plain))
-        growth = first.pool[-1] - first.pool[13]  # after both sizes of batch have been recorded
+        growth = first.pool[-1] - first.pool[11]  # after both sizes of batch have been recorded
         note(f"{kind}_pool_does_not_grow", growth == 0, bytes=growth)
-        host = short_run("numpy", False, kind, epochs=1)
-        device = short_run(options.backend, True, kind, epochs=1)
-        error = _distance(device.arrays, host.arrays)
-        # Adam makes large steps of small gradients, and so of their rounding.
-        note(f"{kind}_as_numpy_after_six_steps", error < (1e-3 if kind == "nesterov" else 1e-2), relative_error=error)
+        for name, found, tolerance in _differences_from_numpy(options.backend, kind, first):
+            note(f"{kind}_{name}_as_numpy", found[0] < tolerance, relative_error=found[0], largest_at=found[1])
     if problems:
         raise Failed(f"not as it should be: {', '.join(problems)}")
     if not options.on_gpu:
@@ -244,13 +283,32 @@ def _differing(a: _Run, b: _Run) -> list[str]:
     return differing + (["history"] if a.history != b.history else [])
 
 
-def _distance(a: dict[str, Any], b: dict[str, Any]) -> float:
-    """Return the largest relative difference of a weight, or of a running statistic, in the Euclidean norm."""
+def _differences_from_numpy(backend: str, kind: str, run: _Run) -> Iterator[tuple[str, tuple[float, str], float]]:
+    """Give what was compared, the largest relative difference with its place, and what it has to be below.
+
+    Between ways to compute that are equally right the differences are below 2e-6, 1e-4 and, with AdamW, 3e-11.
+    """
+    step, expected = first_step(backend, kind), first_step("numpy", kind)
+    yield "first_gradients", _distance(step.gradients, expected.gradients), 1e-4
+    yield "first_step", _distance(step.arrays, expected.arrays), 1e-4
+    yield "losses", _distance(_losses(run), _losses(short_run("numpy", True, kind))), 1e-3
+    double, expected = (short_run(name, True, kind, dtype="float64") for name in (backend, "numpy"))
+    yield "twenty_float64_steps", _distance(double.arrays, expected.arrays), 1e-9
+
+
+def _losses(run: _Run) -> dict[str, Any]:
+    return {f"epoch {epoch}": loss for epoch, _, loss, *_ in run.history}
+
+
+def _distance(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, str]:
+    """Return the largest relative difference of an array in the Euclidean norm, and the name of that array."""
     import numpy as np
 
     # Biases in front of batch normalisation have no gradient but rounding.
     names = [name for name in b if name not in ("conv1.bias", "conv2.bias")]
-    return max(float(np.linalg.norm(a[n] - b[n]) / (np.linalg.norm(b[n]) + 1e-6)) for n in names)
+    errors = [float(np.linalg.norm(a[n] - b[n]) / (np.linalg.norm(b[n]) + 1e-6)) for n in names]
+    worst = int(np.argmax(errors))  # that of a NaN, where there is one
+    return errors[worst], names[worst]
 
 
 # ==== does it learn? ====

@@ -227,7 +227,7 @@ def test_what_is_short_is_shown_as_it_is():
         assert shown(value) == repr(value)
 
 
-@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"], ids=["a zero byte", "half a character"])
 @pytest.mark.parametrize("read", [load_model, read_idx, load_snapshot])
 def test_what_cannot_be_a_name_is_told(path: str, read: Any) -> None:
     with pytest.raises(DataError, match="no file can have such a name"):

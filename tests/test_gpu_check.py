@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import gpu_check, gpu_kernels, gpu_stages, limits
+from bench import gpu_check, gpu_failures, gpu_kernels, gpu_stages, limits
 from bench.gpu_stages import Failed, Figures, Options, short_run
 from tests import fake_cupy
-from xlenet import steps
+from xlenet import SGD, AdamW, LeNet5, MaxPool2D, ReLU, SoftmaxCrossEntropy, steps
+from xlenet.data import Images
 
 # ==== what is possible ====
 
@@ -83,7 +89,7 @@ def test_runs_are_found_equal_and_recorded(gpu: ModuleType, tmp_path: Path) -> N
     figures = Figures(tmp_path / "result.json")
     gpu_stages.equality(Options("cupy"), figures)
     assert [name for name, found in figures.found.items() if not found["good"]] == []
-    assert len(figures.found) == 10
+    assert len(figures.found) == 2 * 8
     assert json.loads((tmp_path / "result.json").read_text()) == figures.found
 
 
@@ -108,10 +114,85 @@ def test_a_run_without_a_graph_is_found(gpu: ModuleType, tmp_path: Path, monkeyp
         gpu_stages.equality(Options("cupy"), Figures(tmp_path / "result.json"))
 
 
+@pytest.mark.parametrize(
+    ("single", "double", "found"),
+    [
+        (
+            3e-4,
+            1e-6,
+            {"nesterov": ["first_gradients", "first_step", "twenty_float64_steps"], "adamw": ["first_gradients"]},
+        ),
+        (1e-6, 1e-12, {}),
+    ],
+    ids=["wrong", "rounded"],
+)
+def test_what_differs_from_numpy_is_found(
+    gpu: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    single: float,
+    double: float,
+    found: dict[str, Any],
+) -> None:
+    """On the device every gradient is larger by a factor, which AdamW makes the same steps of."""
+    backward = SoftmaxCrossEntropy.backward
+
+    def wrong(self: SoftmaxCrossEntropy, **options: Any) -> Any:
+        gradient = backward(self, **options)
+        if not isinstance(gradient, np.ndarray):
+            gradient *= 1 + (single if gradient.dtype == np.float32 else double)
+        return gradient
+
+    monkeypatch.setattr(SoftmaxCrossEntropy, "backward", wrong)
+    figures = Figures(tmp_path / "result.json")
+    with contextlib.suppress(Failed):
+        gpu_stages.equality(Options("cupy"), figures)
+    expected = [f"{kind}_{name}_as_numpy" for kind, names in found.items() for name in names]
+    assert [name for name, what in figures.found.items() if not what["good"]] == expected
+
+
+def test_a_run_that_learns_less_is_found_by_its_losses(
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An optimiser that does every step but the first by half, on the device and in float32."""
+    for kind in (SGD, AdamW):
+
+        def half(self: Any, lr: float, step: int, scalars: Any = kind.scalars) -> Any:
+            on_device = not isinstance(self.params, np.ndarray) and self.params.dtype == np.float32
+            return scalars(self, lr / 2 if on_device and step > 1 else lr, step)
+
+        monkeypatch.setattr(kind, "scalars", half)
+    with pytest.raises(Failed, match=r": nesterov_losses_as_numpy, adamw_losses_as_numpy$"):
+        gpu_stages.equality(Options("cupy"), Figures(tmp_path / "result.json"))
+
+
+def test_rounding_decides_nothing_in_the_first_step() -> None:
+    """No number before a ReLU, and no two largest of a window, are closer than 2e-5 of their spread."""
+    x, _ = gpu_stages.random_images(gpu_stages._CLEAR_SEED, gpu_stages._BATCH)
+    model = LeNet5(rng=gpu_stages._CLEAR_SEED, dtype="float64")
+    values, distances = Images(x, np.zeros(len(x), int), dtype="float64").batch(slice(len(x)))[0], {}
+    for name in model:
+        if isinstance(model[name], MaxPool2D):
+            n, c, h, w = values.shape
+            windows = values.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 2, 4, 3, 5).reshape(-1, 4)
+            second, first = np.sort(windows, axis=1)[:, 2:].T
+            distances[name] = (first - second).min() / values.std()
+        elif isinstance(model[name], ReLU):
+            distances[name] = np.abs(values).min() / values.std()
+        values = model[name](values)
+    assert sorted(distances) == ["pool1", "pool2", "relu1", "relu2", "relu4"]
+    assert min(distances.values()) > 2e-5
+    step = gpu_stages.first_step("numpy")
+    exact = short_run("numpy", False, epochs=1, batches=1, seed=gpu_stages._CLEAR_SEED, dtype="float64")
+    assert gpu_stages._distance(step.gradients, exact.gradients)[0] < 1e-5
+
+
 def test_the_distance_of_two_runs() -> None:
     a = short_run("numpy", False, epochs=1)
     b = a._replace(arrays={name: array * np.float32(1.01) for name, array in a.arrays.items()})
-    assert gpu_stages._distance(a.arrays, b.arrays) == pytest.approx(0.0099, rel=0.01)
+    assert gpu_stages._distance(a.arrays, b.arrays)[0] == pytest.approx(0.0099, rel=0.01)
+    assert gpu_stages._distance(a.arrays, b.arrays | {"fc5.bias": a.arrays["fc5.bias"] * 1.1})[1] == "fc5.bias"
+    assert gpu_stages._distance(a.arrays, b.arrays | {"fc4.bias": a.arrays["fc4.bias"] * np.nan})[1] == "fc4.bias"
     assert gpu_stages._differing(a, a) == []
     assert "fc5.weight" in gpu_stages._differing(a, b)
 
@@ -119,14 +200,64 @@ def test_the_distance_of_two_runs() -> None:
 def test_tests_are_counted_as_they_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """So that something is known of those that came before an overrun."""
     figures = Figures(tmp_path / "result.json")
-    figures.add(passed=0, skipped=0, failures=[])
+    figures.add(passed=0, skipped=0, failed=0, failures=[])
+    failure = {"test": "tests/a.py::two[a b]", "reason": "tests/a.py:5: AssertionError: assert 1 == 2"}
     for line in (
-        "tests/a.py::one PASSED [ 10%]\n", "tests/a.py::two FAILED [ 20%]\n", "tests/a.py::six SKIPPED (why) [ 30%]\n",
-        "E   assert 1 == 2\n", "[gw3] [ 40%] PASSED tests/a.py::ten \n", "[gw3] [ 40%] FAILED tests/b.py::two \n",
+        "tests/a.py::one PASSED [ 10%]\n", "tests/a.py::two[a b] FAILED [ 20%]\n",
+        gpu_failures.BEGINS + json.dumps(failure) + "\n",
+        "tests/a.py::six SKIPPED (why) [ 30%]\n", "E   assert 1 == 2\n", "[gw3] [ 40%] PASSED tests/a.py::ten \n",
     ):  # fmt: skip
         gpu_stages._count(line, figures)
-    assert figures.found == {"passed": 2, "skipped": 1, "failures": ["tests/a.py::two", "tests/b.py::two"]}
-    assert "assert 1 == 2" in capsys.readouterr().out
+    assert figures.found == {"passed": 2, "skipped": 1, "failed": 1, "failures": [failure]}
+    assert "E   assert 1 == 2" in capsys.readouterr().out
+
+
+FAILING = """\
+import pytest
+
+@pytest.mark.parametrize("x", [1, "a b"])
+def test_x(x):
+    assert x == 1
+
+@pytest.fixture
+def broken():
+    raise OSError("no such\\nthing")
+
+def test_y(broken):
+    pass
+
+def test_z():
+    pytest.fail("in short", pytrace=False)
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_why_a_test_has_failed_is_said_as_it_ends(tmp_path: Path, workers: list[str]) -> None:
+    if workers and importlib.util.find_spec("xdist") is None:
+        pytest.skip("pytest-xdist is not installed")
+    (tmp_path / "test_one.py").write_text(FAILING)
+    (tmp_path / "test_two.py").write_text("import no_such_package\n")
+    options = ["-v", "-p", "no:cacheprovider", "-p", "bench.gpu_failures", "--continue-on-collection-errors", *workers]
+    root = Path(gpu_stages.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    figures = Figures(tmp_path / "result.json")
+    figures.add(passed=0, skipped=0, failed=0, failures=[])
+    for line in done.stdout.splitlines(keepends=True):
+        gpu_stages._count(line, figures)
+    assert (figures.found["passed"], figures.found["failed"]) == (1, 4), done.stdout
+    reasons = {failure["test"]: failure["reason"] for failure in figures.found["failures"]}
+    assert reasons["test_one.py::test_x[a b]"] == "test_one.py:5: AssertionError: assert 'a b' == 1"
+    assert reasons["test_one.py::test_y"] == "test_one.py:9: OSError: no such\nthing"
+    assert reasons["test_one.py::test_z"] == "test_one.py:15: Failed: in short"
+    assert reasons["test_two.py"] == "E   ModuleNotFoundError: No module named 'no_such_package'"
+
+
+def test_a_reason_is_cut_to_its_first_lines() -> None:
+    assert gpu_failures.reason("\n\n".join("abcdefgh")) == "a\nb\nc\nd\ne\nf"
+    assert len(gpu_failures.reason("a" * 5000)) == 600
 
 
 def test_no_file_of_tests_is_forgotten() -> None:
@@ -171,6 +302,13 @@ def test_a_stage_that_fails_says_why(tmp_path: Path) -> None:
     assert stage["status"] == "failed"
     assert stage["reason"].startswith("BackendError: backend cupy")
     assert "Traceback" in stage["log"]
+
+
+def test_the_table_says_which_tests_failed() -> None:
+    failures = [{"test": f"tests/a.py::test_{i}", "reason": f"tests/a.py:{i}: ValueError: no\nmore"} for i in range(30)]
+    lines = gpu_check.table({"stages": {"parity": {"status": "failed", "failures": failures}}}).splitlines()
+    assert lines[1] == "tests/a.py::test_0: tests/a.py:0: ValueError: no"
+    assert len(lines) == 1 + 10
 
 
 def test_all_stages_together_take_less_than_eight_minutes() -> None:

@@ -325,7 +325,9 @@ def test_a_run_without_an_epoch_cannot_be_compared(run: Path, finished: Path, ca
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"versions": 3}', '{"versions": {"xlenet": 1}}', "\xff", "[" * 9999]
+    "text",
+    ["", "{", "[]", "null", '{"versions": 3}', '{"versions": {"xlenet": 1}}', "\xff", "[" * 9999],
+    ids=["nothing", "cut short", "a list", "null", "a number", "a number inside", "a letter", "deep"],
 )
 def test_a_configuration_that_is_none(run: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     (run / "config.json").write_bytes(text.encode("latin-1"))

@@ -272,7 +272,11 @@ def test_the_others_are_answered_where_one_cannot_be(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["\x1b[31m\x07.png", "two\nlines.png", "\u202egnp.4.png", "-json.png", "%s {}.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["\x1b[31m\x07.png", "two\nlines.png", "\u202egnp.4.png", "-json.png", "%s {}.png"],
+    ids=["red and a bell", "two lines", "right to left", "an option", "to be filled in"],
+)
 def test_a_hostile_name_is_shown_harmlessly(
     name: str, model: Path, sheets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -228,7 +228,7 @@ def test_damage_is_found(numpy_lib: Lib, tmp_path: Path) -> None:
         {"position": {"epoch": 2, "history": [FIGURES | {"epoch": 2}]}},
         {"position": {"epoch": 4, "history": [FIGURES, FIGURES | {"epoch": 3}]}},
     ],
-    ids=str,
+    ids=lambda change: str(change).replace("\\x1b", "ESC")[:60],
 )  # fmt: skip
 def test_a_file_made_by_somebody_else_is_refused(numpy_lib: Lib, tmp_path: Path, change: dict[str, Any]) -> None:
     path, about = tmp_path / "s.safetensors", {"format": 1, "steps": 1, "position": {}, "config": {}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,18 @@ from tests.functional.messages import message
 from tests.gradcheck import check_gradients
 from tests.layouts import LAYOUTS
 from tests.libraries import Lib
+
+# ==== names ====
+
+
+def test_the_names_of_tests_are_the_same_in_every_process(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist gives up where they are not. Bytes may contain the time, as those of gzip do, and nobody reads them;
+    an object's own text has its address. Looks at the tests that were collected with this one.
+    """
+    names = [item.name for item in request.session.items]
+    assert [name for name in names if re.search(r"0x[0-9a-f]{6}|\\x[0-9a-f]{2}", name) or len(name) > 200] == []
+    assert [name for name in names if tempfile.gettempdir() in name] == []
+
 
 # ==== libraries and partners ====
 

@@ -285,7 +285,9 @@ def test_of_a_run_the_best_is_taken_and_else_the_last(tmp_path: Path) -> None:
     assert trained_file(tmp_path / "model.safetensors") == tmp_path / "model.safetensors"
 
 
-@pytest.mark.parametrize("path", ["absent.safetensors", "absent.onnx", "absent", "a\0b"])
+@pytest.mark.parametrize(
+    "path", ["absent.safetensors", "absent.onnx", "absent", "a\0b"], ids=["weights", "onnx", "a folder", "a zero byte"]
+)
 def test_what_is_no_file_is_refused(path: str, tmp_path: Path) -> None:
     if path.endswith(".onnx"):
         needs_onnx()

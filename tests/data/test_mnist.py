@@ -374,6 +374,7 @@ def test_a_wrong_file_on_disk_is_named_and_left_alone(tmp_path, mirror, case, su
         (bytes(137), r"a file of more than 136 bytes"),
         (bytes(5000), r"a file of more than 4,233 bytes"),
     ],
+    ids=["empty", "cut short", "other bytes", "gzip cut short", "gzip of too much", "too much", "far too much"],
 )
 def test_what_came_and_what_was_expected_is_said(tmp_path, content, message):
     put(tmp_path, {IMAGES: content}, "")

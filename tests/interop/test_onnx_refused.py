@@ -345,14 +345,22 @@ def test_an_input_shape_that_is_not_the_files(tmp_path: Path, onnx: ModuleType, 
         import_onnx(g.save(tmp_path / "m.onnx"), shape)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x08", b"PK\x03\x04", b"\xff" * 100, b"\x0a" * 5000, bytes(1000)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x08", b"PK\x03\x04", b"\xff" * 100, b"\x0a" * 5000, bytes(1000)],
+    ids=["nothing", "one byte", "a zip's beginning", "ones", "fields without an end", "zeros"],
+)
 def test_bytes_that_are_no_onnx_file(tmp_path: Path, onnx: ModuleType, data: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(data)
     with pytest.raises(DataError, match=r"import_onnx: got .*m\.onnx'"):
         import_onnx(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("unit", [b"\x0a\x00", b"\x2a\x00", b"\x5a\x00", b"\x0a\x04\x0a\x00\x0a\x00"])
+@pytest.mark.parametrize(
+    "unit",
+    [b"\x0a\x00", b"\x2a\x00", b"\x5a\x00", b"\x0a\x04\x0a\x00\x0a\x00"],
+    ids=["nodes", "tensors", "inputs", "nodes of two"],
+)
 def test_a_file_of_next_to_nothing_many_times_is_refused_before_it_is_unpacked(
     tmp_path: Path, onnx: ModuleType, unit: bytes
 ) -> None:
