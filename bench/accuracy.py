@@ -1,9 +1,11 @@
-"""How accurate are the default settings? Several seeds of the training command on MNIST; the last epoch counts.
+"""How accurate are the recipes? Each with several seeds of the training command; the last epoch counts.
 
-    python bench/accuracy.py [--data-dir DIR] [--seeds 0 1 2] [--out FILE] [-- OPTIONS OF python -m xlenet.train]
+    python bench/accuracy.py [--recipes default best ...] [--seeds 0 1 2 3 4] [--data mnist] [--data-dir DIR]
+                             [--backend NAME] [--jobs N] [--out FILE] [-- MORE OPTIONS OF python -m xlenet.train]
 
-Prints mean and standard deviation over the seeds beside the standard error that 10,000 test images have in themselves,
-and writes every epoch of every seed as JSON.
+For each recipe: mean and standard deviation over the seeds, beside the standard error that so many test images have in
+themselves. Every epoch of every seed is written as JSON. The training command looks at the test images, and they choose
+nothing: no epoch, no setting, no seed.
 """
 
 from __future__ import annotations
@@ -11,9 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +27,97 @@ _ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(_ROOT))  # measure the checkout that this file lies in, whether it is installed or not
 
 from bench.machine import describe_machine  # noqa: E402 - after the line above
-from xlenet import train  # noqa: E402
+from xlenet.files import write_bytes_atomically  # noqa: E402
+from xlenet.recipes import RECIPES  # noqa: E402
 
-_TEST_IMAGES = 10_000
+# What can be asked for: each recipe for the network as it is, and for the one with a ReLU more.
+CASES = {name: ["--recipe", name] for name in RECIPES}
+CASES |= {f"{name}+relu": [*options, "--relu-after-conv3"] for name, options in CASES.items()}
+
+_TEST_IMAGES = 10_000  # of MNIST, and of Fashion-MNIST
+
+Record = dict[str, Any]
 
 
-def main() -> int:
-    """Run the command line and return its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, or that of the first training run that failed."""
+    chosen = _parser().parse_args(arguments)
+    options = ["--data", chosen.data, *chosen.options]
+    for name in ("data_dir", "backend"):
+        if getattr(chosen, name):
+            options += [f"--{name.replace('_', '-')}", getattr(chosen, name)]
+    out = chosen.out or _ROOT / "bench" / "results" / f"accuracy_{chosen.data}_{chosen.backend or 'numpy'}.json"
+    record: Record = {
+        "what": "test accuracy of python -m xlenet.train after the last epoch",
+        "data": chosen.data,
+        "options": chosen.options,
+        "machine": describe_machine(),
+        "recipes": {},
+    }
+    for case in chosen.recipes:
+        with ThreadPoolExecutor(chosen.jobs) as pool:
+            runs = list(pool.map(lambda seed, case=case: _run([*CASES[case], *options], seed), chosen.seeds))
+        failed = next((run for run in runs if isinstance(run, int)), 0)
+        if failed:
+            return failed
+        record["recipes"][case] = summary(case, dict(zip(chosen.seeds, runs, strict=True)))
+        write_bytes_atomically(out, (json.dumps(record, indent=1) + "\n").encode())
+        print(line(case, record["recipes"][case]), flush=True)
+    print(f"wrote {out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST (default: as python -m xlenet.train)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    parser.add_argument("--out", type=Path, default=_ROOT / "bench" / "results" / "accuracy_cpu.json", metavar="FILE")
-    parser.add_argument("options", nargs="*", help="for python -m xlenet.train")
-    options = parser.parse_args()
-    where = ["--data-dir", options.data_dir] if options.data_dir else []
-    runs = {}
-    for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            code = train.main(["--data", "mnist", *where, "--seed", str(seed), "--out", folder, *options.options])
-            if code:
-                return code
-            runs[seed] = _read(Path(folder))
+    add = parser.add_argument
+    usual = ["fast", "default", "best", "best+relu"]
+    add("--recipes", nargs="+", choices=CASES, default=usual, metavar="NAME", help=f"of {', '.join(CASES)}")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="N", help="default: 0 1 2 3 4")
+    add("--data", choices=["mnist", "fashion-mnist"], default="mnist", help="default: mnist")
+    add("--data-dir", metavar="DIR", help="folder of its files (default: as of python -m xlenet.train)")
+    add("--backend", metavar="NAME", help="as of python -m xlenet.train")
+    add("--jobs", type=int, default=1, metavar="N", help="so many runs at a time (default: 1)")
+    add("--out", type=Path, metavar="FILE", help="default: bench/results/accuracy_<data>_<backend>.json")
+    add("options", nargs="*", help="more of python -m xlenet.train")
+    return parser
+
+
+def _run(options: list[str], seed: int) -> Record | int:
+    """Return what a run has left behind, or its exit code where that is not 0."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), *sys.path])}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "xlenet.train", *options, "--seed", str(seed), "--out", folder, "--quiet"]
+        code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode
+        if code:
+            return code
+        lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return {"config": config, "epochs": [json.loads(line) for line in lines]}
+
+
+def summary(case: str, runs: dict[int, Record]) -> Record:
+    """Return what the last epochs of a recipe's runs say together."""
     accuracies = [run["epochs"][-1]["test_accuracy"] for run in runs.values()]
     mean = statistics.mean(accuracies)
-    record = {
-        "what": "test accuracy of python -m xlenet.train on MNIST after the last epoch",
-        "machine": describe_machine(),
+    return {
+        "command": " ".join(["python -m xlenet.train", *CASES[case]]),
+        "accuracies": accuracies,
         "mean": mean,
         "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         "standard_error_of_the_test_set": math.sqrt(mean * (1 - mean) / _TEST_IMAGES),
         "seconds_per_epoch": statistics.median(epoch["seconds"] for run in runs.values() for epoch in run["epochs"]),
         "runs": runs,
     }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    spread, error = record["standard_deviation"] or 0.0, record["standard_error_of_the_test_set"]
-    print(
-        f"mean {mean:.3%} over seeds {', '.join(map(str, runs))}; standard deviation {spread:.3%}; standard error of "
-        f"the test set {error:.3%}; median {record['seconds_per_epoch']:.2f} s per epoch"
+
+
+def line(case: str, found: Record) -> str:
+    """Return what was found in a line."""
+    spread, error = found["standard_deviation"] or 0.0, found["standard_error_of_the_test_set"]
+    each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in found["accuracies"])
+    return (
+        f"{case:13} mean {found['mean']:.3%} ({each})  standard deviation {spread:.3%}  standard error of the test set "
+        f"{error:.3%}  {found['seconds_per_epoch']:.2f} s per epoch"
     )
-    return 0
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return {
-        "config": json.loads((folder / "config.json").read_text(encoding="utf-8")),
-        "epochs": [json.loads(line) for line in lines],
-    }
 
 
 if __name__ == "__main__":

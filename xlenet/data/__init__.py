@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..checks import check_callable, check_path, integer
-from .augmentation import Augmentation
+from .augmentation import Augmentation, augment
 from .dataset import Dataset, hold_out
 from .examples import Examples, Labelled
 from .generated import generated_digits
@@ -29,6 +29,7 @@ __all__ = [
     "Labelled",
     "Normalization",
     "as_mnist",
+    "augment",
     "default_data_dir",
     "generated_digits",
     "hold_out",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, on_device_of, to_device, zeros
-from ..checks import check_kind, integer, number
+from ..checks import check_axes, check_floating, check_kind, integer, number
 from ..workspace import Workspace
 from .distort import distort, spline
 
@@ -110,3 +110,32 @@ class Augmenter:
         with on_device_of(self._step):
             self._step += 1  # in place: a recorded step counts by itself
         return y
+
+
+def augment(x: Array, augmentation: Augmentation, *, seed: int = 0, step: int = 0) -> Array:
+    """Return the images distorted, each in its own way, as a run does with its batches: for a loop of one's own.
+
+    Args:
+        x: images (N, C, H, W), float32 or float64.
+        augmentation: how much.
+        seed: of what is drawn, 0 or more.
+        step: another one for each batch, 0 or more.
+
+    Returns:
+        Images of the shape and type of x. What lies beyond the edges of an image is like its edge.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> x = np.zeros((2, 1, 28, 28), np.float32)
+        >>> x[:, :, 10:18, 10:18] = 1.0
+        >>> y = augment(x, Augmentation(rotation=20, elastic=2), seed=0, step=3)
+        >>> y.shape, round(float(abs(y[0] - y[1]).max()), 1)
+        ((2, 1, 28, 28), 1.0)
+    """
+    check_floating("augment", x=x)
+    check_axes("augment", "(N, C, H, W)", x=x)
+    check_kind("augment", "augmentation", augmentation, Augmentation, "an xlenet.data.Augmentation")
+    seed, step = integer("augment", "seed", seed, 0), integer("augment", "step", step, 0)
+    return Augmenter(augmentation, x.shape[2:], x, seed, step)(x, None)
