@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ LEVELS: dict[str, tuple[Any, ...]] = {
     "elastic": (2.0, 1.0),
     "plain_epochs": (1, 2),
 }
-FIGURES = {"error": "%", "loss": "", "error_recounted": "%", "loss_recounted": "", "error_averaged": "%"}
+FIGURES = ("error", "loss", "error_recounted", "loss_recounted", "error_averaged", "loss_averaged")
 FOLDS, AVERAGE, COUNTED = 10, 0.999, 10_000
 
 Record = dict[str, Any]
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--effects", type=Path, nargs="+", metavar="FILE", help="only say what the runs in these files show")
     chosen = parser.parse_args(arguments)
     if chosen.effects:
-        print(effects([json.loads(line) for file in chosen.effects for line in file.read_text().splitlines()]))
+        print(table([json.loads(line) for file in chosen.effects for line in file.read_text().splitlines()]))
         return 0
     began, runs = time.perf_counter(), []
     with use_backend(chosen.backend):
@@ -162,24 +162,35 @@ def count_anew(model: LeNet5, images: Images, size: int = 500) -> None:
 # ==== what the runs show ====
 
 
-def effects(runs: list[Record]) -> str:
-    """Return a table: what each level of each setting changes, compared with the first in LEVELS, and its standard
-    error.
-    """
+class Effect(NamedTuple):
+    """What a setting changes in a figure, and its standard error."""
+
+    change: float
+    error: float
+
+
+def effects(runs: list[Record]) -> dict[tuple[str, Any], dict[str, Effect]]:
+    """Return for each setting and level what it changes, compared with the first level in LEVELS, by figure."""
     drawn = [(name, {run["settings"][name] for run in runs} - {LEVELS[name][0]}) for name in LEVELS]
     names = [(name, level) for name, levels in drawn for level in sorted(levels)]
     columns = [[run["settings"][name] == level for run in runs] for name, level in names]
     columns += [[run["run"] % FOLDS == fold for run in runs] for fold in range(FOLDS)]
     matrix = np.array(columns, float).T
     matrix = matrix[:, matrix.any(0)]
-    figures = [figure for figure in FIGURES if all(figure in run for run in runs)]
-    lines = [f"{len(runs)} runs", f"{'':28}" + "".join(f"{figure:>26}" for figure in figures)]
-    fits = [_least_squares(matrix, np.array([run[figure] for run in runs])) for figure in figures]
-    all_first = (f"{solution[len(names) :].mean():.4f}" for solution, _ in fits)
-    lines.append(f"{'the first of each':28}" + "".join(f"{value:>26}" for value in all_first))
-    for row, (name, level) in enumerate(names):
-        cells = (f"{solution[row]:+.4f} +- {error[row]:.4f}" for solution, error in fits)
-        lines.append(f"{name + ' ' + str(level):28}" + "".join(f"{cell:>26}" for cell in cells))
+    found: dict[tuple[str, Any], dict[str, Effect]] = {name: {} for name in names}
+    for figure in (figure for figure in FIGURES if all(figure in run for run in runs)):
+        solution, error = _least_squares(matrix, np.array([run[figure] for run in runs]))
+        for row, name in enumerate(names):
+            found[name][figure] = Effect(float(solution[row]), float(error[row]))
+    return found
+
+
+def table(runs: list[Record]) -> str:
+    """Return the effects as a table."""
+    lines = [f"{len(runs)} runs"]
+    for (name, level), by_figure in effects(runs).items():
+        cells = (f"{figure} {effect.change:+.4f} +- {effect.error:.4f}" for figure, effect in by_figure.items())
+        lines.append(f"{name + ' ' + str(level):24}" + "".join(f"{cell:>40}" for cell in cells))
     return "\n".join(lines)
 
 

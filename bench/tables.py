@@ -1,4 +1,4 @@
-"""Writes the tables of figures in README.md and docs/performance.md from the records in bench/results.
+"""Writes the tables of figures in README.md and in pages of docs from the records in bench/results.
 
     python bench/tables.py [--check]
 
@@ -19,9 +19,10 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(_ROOT))
 
-from bench.contenders import TITLES  # noqa: E402 - after the line above
+from bench import accuracy_tables  # noqa: E402 - after the line above
+from bench.contenders import TITLES  # noqa: E402
 
-PAGES = (_ROOT / "README.md", _ROOT / "docs" / "performance.md")
+PAGES = (_ROOT / "README.md", _ROOT / "docs" / "accuracy.md", _ROOT / "docs" / "performance.md")
 RESULTS = _ROOT / "bench" / "results"
 _PLACE = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -153,7 +154,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "also": _also,
     "flat": _flat,
     "epochs": _epochs,
-}
+} | accuracy_tables.TABLES
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""The tables of docs/accuracy.md, from the records of bench/accuracy.py, time_to_accuracy.py and recipe_search.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.recipe_search import LEVELS, Effect, effects
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+_NAMES = {"": "the user's own network", "+relu": "with a ReLU after conv3"}
+
+
+def _record(name: str) -> dict[str, Any] | None:
+    path = RESULTS / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, tuple("---" for _ in head), *rows))
+
+
+def accuracy(data: str) -> str:
+    """Return what each recipe reaches on NumPy, and its mean on CuPy where that was measured."""
+    here, gpu = _record(f"accuracy_{data}_numpy.json"), _record(f"accuracy_{data}_cupy.json")
+    rows = []
+    for case, found in (here or {"recipes": {}})["recipes"].items():
+        there = (gpu or {"recipes": {}})["recipes"].get(case)
+        rows.append((
+            f"`{found['command']}`",
+            f"**{found['mean']:.2%}**",
+            ", ".join(f"{100 * accuracy:.2f}" for accuracy in found["accuracies"]),
+            f"{100 * found['standard_deviation']:.2f}",
+            f"{100 * found['standard_error_of_the_test_set']:.2f}",
+            f"{there['mean']:.2%}" if there else "not yet run",
+        ))  # fmt: skip
+    head = ("command, with `--seed 0` to `--seed 4`", "mean", "each, %", "sd, points", "se, points", "mean on CuPy")
+    return _rows(head, rows)
+
+
+def times() -> str:
+    """Return how long each target takes."""
+    rows = []
+    for backend in ("numpy", "cupy"):
+        record = _record(f"time_to_accuracy_{backend}.json")
+        for target, found in (record or {"targets": {}})["targets"].items():
+            gpu = (record or {})["machine"]["gpus"]
+            where = gpu[0].split(",")[0] if backend == "cupy" and gpu else "NumPy, one thread"
+            rows.append((
+                f"{float(target):.1%}",
+                where,
+                f"**{found['seconds']:.2f} s**" if found["reached"] else "not reached",
+                f"{found['mean']:.2%}" if "mean" in found else "",
+                f"`{found['command']}`" if "command" in found else "",
+            ))  # fmt: skip
+    return _rows(("read", "on", "after", "mean of five seeds", "the same as"), rows)
+
+
+def search(file: str) -> str:
+    """Return what each setting changes on the images held out."""
+    lines = (RESULTS / file).read_text(encoding="utf-8").splitlines()
+    found = effects([json.loads(line) for line in lines])
+    rows = []
+    for (name, level), effect in found.items():
+        mine = f"{name.replace('_', ' ')} {level:g}" if level is not True else name.replace("_", " ")
+        rows.append((mine, f"{LEVELS[name][0]:g}", _points(effect["error"], 3), _points(effect["loss"], 4)))
+    return _rows(("setting", "instead of", "mistakes, points", "loss"), rows)
+
+
+def _points(effect: Effect, digits: int) -> str:
+    return f"{effect.change:+.{digits}f} ± {effect.error:.{digits}f}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": lambda: accuracy("mnist"),
+    "accuracy_fashion": lambda: accuracy("fashion-mnist"),
+    "times_to_accuracy": times,
+    "search_wide": lambda: search("recipe_search_wide.jsonl"),
+    "search_near": lambda: search("recipe_search_near.jsonl"),
+}
