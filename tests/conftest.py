@@ -18,6 +18,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.libraries import LIBRARIES, Lib, open_library, open_partner, skip_or_fail, skip_reasons
 
+# JAX is a second opinion on the CPU, as PyTorch is. Else it would put its arrays on a GPU that it finds, and take three
+# quarters of the GPU's memory, in each process that imports it. (Read when JAX is imported, also by children.)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 # Derandomised: a run in CI draws the examples of the run before it. No deadline: a shared machine stalls at times.
 settings.register_profile(
     "xlenet",

@@ -20,6 +20,7 @@ from tests.networks import lenet_in_torch, on, small_network
 from xlenet import Layer, LeNet5, Linear, errors, files
 from xlenet.checkpoint import load_model, save_model
 from xlenet.safetensors_header import read_header
+from xlenet.strictjson import parse_json
 
 ABOUT = {"architecture": "LeNet5", "classes": 10, "normalization": {"mean": [33.3], "std": [78.5]}, "name": "größer"}
 
@@ -354,6 +355,19 @@ def test_a_missing_package_is_told_with_its_cure_and_not_needed_for_loading(
     assert not path.exists()
     path.write_bytes(whole)
     assert_same(load_model(path)[0], {"weight": np.ones((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_what_is_nested_deeply_is_refused_by_every_python(opening: str, closing: str) -> None:
+    """Some give up at a thousand levels, some at ten thousand, and none of them says how deep it reads."""
+    levels = len(opening.replace('"a":', ""))
+    for count, fits in ((100 // levels, True), (100 // levels + 1, False), (5000, False)):
+        text = (opening * count + "1" + closing * count).encode()
+        if fits:
+            assert parse_json(text)
+        else:
+            with pytest.raises(ValueError, match="nested more than 100 levels deep"):
+                parse_json(text)
 
 
 @pytest.mark.parametrize("name", ["objects without end", "values without end"])

@@ -121,7 +121,7 @@ def test_a_short_last_batch_is_trained_on_too(lib: Lib, rng: np.random.Generator
     order = np.random.default_rng([2, training.ORDER_STREAM, 1]).permutation(5)
     optimizer = SGD(other, momentum=0.0)
     for which in (order[:3], order[3:]):
-        train_step(other, SoftmaxCrossEntropy(), optimizer, *images.batch(lib.asarray(which)), 0.1)
+        train_step(other, SoftmaxCrossEntropy(), optimizer, *images.batch(lib.asarray(which)), 0.1, labels_checked=True)
     assert_same(parameters(lib, model), parameters(lib, other))
 
 

@@ -13,6 +13,11 @@ from .errors import shown
 # More would take longer than a second: each object is looked at by Python, each value made by it.
 _MOST_OBJECTS, _MOST_VALUES = 30_000, 400_000
 
+# Lists and objects in each other. Python's own limit is another in each version, up to thousands: what reads as deep as
+# that is not written again, nor printed.
+_MOST_LEVELS = 100
+_DEEP = f"nested more than {_MOST_LEVELS} levels deep"
+
 
 def parse_json(text: bytes, *, nan: bool = False) -> Any:
     """Return what `text` says in JSON, UTF-8.
@@ -22,7 +27,7 @@ def parse_json(text: bytes, *, nan: bool = False) -> Any:
         nan: True lets NaN and infinity pass, which JSON does not have and Python writes.
 
     Raises:
-        ValueError: no JSON, a name twice in one object, half a surrogate pair, nesting without end, more than 30,000
+        ValueError: no JSON, a name twice in one object, half a surrogate pair, more than 100 levels, more than 30,000
             objects or 400,000 values, or a number of thousands of digits (which Python itself refuses).
 
     Example:
@@ -37,9 +42,16 @@ def parse_json(text: bytes, *, nan: bool = False) -> Any:
         raise ValueError(f"more than {_MOST_VALUES:,} values")
     read_float, refuse = (None, None) if nan else (_finite, _not_finite)
     try:
-        return json.loads(text.decode(), object_pairs_hook=_objects(), parse_float=read_float, parse_constant=refuse)
+        value = json.loads(text.decode(), object_pairs_hook=_objects(), parse_float=read_float, parse_constant=refuse)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(_DEEP) from None
+    level: list[Any] = [[value]]
+    for _ in range(_MOST_LEVELS + 1):
+        inside = (item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer))
+        level = [item for item in inside if isinstance(item, dict | list)]
+    if level:
+        raise ValueError(_DEEP)
+    return value
 
 
 def _objects() -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:

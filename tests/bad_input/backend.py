@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from tests.bad_input.table import Call, Table, bad, made, no_arrays, open_library, whole_numbers, wrong_library
+from tests.bad_input.table import (
+    BOTH_LIBRARIES,
+    Call,
+    Table,
+    another,
+    bad,
+    made,
+    no_arrays,
+    whole_numbers,
+    wrong_library,
+)
 from tests.libraries import Lib
 from tests.networks import backend_name
 from xlenet import Workspace, namespace_of, synchronize, to_device, to_host, use_backend, use_threads
@@ -56,10 +66,9 @@ TABLE.add(
     bad(
         call,
         "b",
-        made("another library", lambda lib, good: open_library(
-            "array_api_strict" if lib.name == "numpy" else "numpy").asarray([1.0])),
+        made("another library", lambda lib, good: another(lib).asarray([1.0])),
         TypeError,
-        ("numpy", "array_api_strict"),
+        BOTH_LIBRARIES,
         "one library",
         named="",
         says="xlenet",

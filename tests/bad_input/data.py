@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 
 from tests.bad_input.layers import dtypes
-from tests.bad_input.table import FOLDER, INF, NAN, Call, Row, Table, bad, made, no_arrays, numbers, whole_numbers
+from tests.bad_input.table import (
+    FOLDER,
+    INF,
+    NAN,
+    Call,
+    Row,
+    Table,
+    another,
+    bad,
+    made,
+    no_arrays,
+    numbers,
+    whole_numbers,
+)
 from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
 from tests.networks import on
@@ -126,13 +139,13 @@ call = Call(
 TABLE.add(
     call,
     no_arrays(call, "which"),
-    bad(call, "which", made("another library", lambda lib, good: open_library(
-        "array_api_strict" if lib.name == "numpy" else "numpy").asarray([0])), TypeError, "numpy", "one library"),
+    bad(call, "which", made("another library", lambda lib, good: another(lib).asarray([0])), TypeError, "numpy",
+        "one library"),
     [bad(call, "which", positions(0, 1, dtype=t), TypeError, t, "int64") for t in ("float32", "bool", "uint8")],
     bad(call, "which", made("no axes", lambda lib, good: lib.asarray(np.array(1), "int64")), TypeError, "()", "(N,)"),
     bad(call, "which", made("two axes", lambda lib, good: lib.asarray([[1]], "int64")), TypeError, "(1, 1)", "(N,)"),
     bad(call, "which", positions(), TypeError, "(0,)", "at least one"),
-    bad(call, "which", positions(0, 4), ValueError, "beyond 4 images", "0 to 3"),
+    bad(call, "which", positions(0, 4), ValueError, "beyond 4 images", "0 to 3", unnoticed_on=("cupy",)),
     [bad(call, "which", s, ValueError, repr(s), "at least one") for s in (slice(2, 2), slice(4, 9), slice(3, 1))],
     [bad(call, "which", s, TypeError, repr(s), "whole numbers") for s in (slice(0.5, 2), slice("0", "2"))],
 )  # fmt: skip
@@ -198,7 +211,7 @@ TABLE.add(
     no_arrays(call, "which"),
     [bad(call, "which", positions(0, 1, dtype=t), TypeError, t, "int64") for t in ("float32", "bool", "uint8")],
     bad(call, "which", positions(), TypeError, "(0,)", "at least one"),
-    bad(call, "which", positions(0, 4), ValueError, "beyond 4 examples", "0 to 3"),
+    bad(call, "which", positions(0, 4), ValueError, "beyond 4 examples", "0 to 3", unnoticed_on=("cupy",)),
     [bad(call, "which", s, ValueError, repr(s), "at least one") for s in (slice(2, 2), slice(4, 9))],
     bad(call, "which", slice(0.5, 2), TypeError, "slice(0.5", "whole numbers"),
 )

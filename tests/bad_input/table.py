@@ -84,6 +84,7 @@ class Row:
         got: What the message must say came: the words in its first part, the argument's name among them.
         expected: What it must say was expected.
         says: How the message begins, where it is another part of the library that notices.
+        unnoticed_on: Libraries that cannot tell, as is documented.
     """
 
     call: Call
@@ -94,6 +95,7 @@ class Row:
     got: tuple[str, ...]
     expected: tuple[str, ...]
     says: str
+    unnoticed_on: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.call}-{self.argument}-{self.came}"
@@ -110,6 +112,7 @@ def bad(
     came: str = "",
     named: str | None = None,
     says: str = "",
+    unnoticed_on: tuple[str, ...] = (),
 ) -> Row:
     """A row; a `value` made by `made` depends on the library or on the right value, any other is passed as it is.
 
@@ -123,13 +126,14 @@ def bad(
         came: What is wrong, for the test's name; the value itself unless it is made.
         named: How the message names the argument, where not as the signature does ("": not at all).
         says: How the message begins, where not as the call's do.
+        unnoticed_on: Libraries that cannot tell, as is documented.
     """
     spoil = value.make if isinstance(value, made) else lambda lib, good: value
     name = argument if named is None else named
     words = ((name,) if name else ()) + ((got,) if isinstance(got, str) else tuple(got))
     wanted = (expected,) if isinstance(expected, str) else tuple(expected)
     told = came or (value.came if isinstance(value, made) else re.sub(r" at 0x\w+", "", repr(value)))
-    return Row(call, argument, told, spoil, error, words, wanted, says or call.says)
+    return Row(call, argument, told, spoil, error, words, wanted, says or call.says, unnoticed_on)
 
 
 @dataclass(frozen=True)
@@ -143,9 +147,23 @@ class made:  # noqa: N801 - reads as a word in the tables
 # ==== wrong arrays ====
 
 
+# Among a row's words: the names of the test's library and of the one that `another` gives.
+BOTH_LIBRARIES = ("<this library>", "<another library>")
+
+
+def name_of_another(lib: Lib) -> str:
+    """The name of a library that is not `lib`."""
+    return "numpy" if lib.name != "numpy" else "array_api_strict"
+
+
+def another(lib: Lib) -> Lib:
+    """A library that is not `lib`."""
+    return open_library(name_of_another(lib))
+
+
 def other_library(lib: Lib, good: Any) -> Any:
     """The same numbers in a library that is not `lib`."""
-    return open_library("numpy" if lib.name != "numpy" else "array_api_strict").asarray(lib.to_numpy(good))
+    return another(lib).asarray(lib.to_numpy(good))
 
 
 def of_type(dtype: str) -> made:
@@ -190,7 +208,7 @@ WITH_A_GRADIENT = made(
 def wrong_library(call: Call, argument: str, *, says: str = "", named: str | None = None) -> list[Row]:
     """A row for an array of another library than that of the other arguments."""
     value = made("another library", other_library)
-    return [bad(call, argument, value, TypeError, ("numpy", "array_api_strict"), "one library", says=says, named=named)]
+    return [bad(call, argument, value, TypeError, BOTH_LIBRARIES, "one library", says=says, named=named)]
 
 
 def wrong_types(call: Call, argument: str, *, says: str = "", expected: str = "float32 or all float64") -> list[Row]:
@@ -309,6 +327,7 @@ def try_rows(lib: Lib, rows: list[Row]) -> None:
     still work at the end.
     """
     call = rows[0].call
+    rows = [row for row in rows if lib.name not in row.unnoticed_on]
     with on(lib):
         right = call.good(lib)
         before = frozen(right)
@@ -324,19 +343,20 @@ def _problem(lib: Lib, row: Row, right: dict[str, Any], before: Any) -> str:
     try:
         row.call(wrong)
     except Exception as error:
-        problem = _problem_of(row, error)
+        problem = _problem_of(lib, row, error)
     else:
         problem = "was taken"
     return problem or ("something has changed" if frozen(right) != before else "")
 
 
-def _problem_of(row: Row, error: Exception) -> str:
+def _problem_of(lib: Lib, row: Row, error: Exception) -> str:
     """What is wrong with `error` as an answer to `row`."""
     text = str(error.args[0]) if error.args else ""  # a KeyError prints itself in quotes
     parts = _FORM.fullmatch(text)
     if type(error) is not row.error or not parts or parts["says"] != row.says:
         return f"{type(error).__name__}: {text}"
-    missing = [word for word in row.got if word not in parts["got"]]
+    names = dict(zip(BOTH_LIBRARIES, (lib.name, name_of_another(lib)), strict=True))
+    missing = [word for word in row.got if names.get(word, word) not in parts["got"]]
     missing += [word for word in row.expected if word not in parts["expected"]]
     return f"no {missing} in its place in: {text}" if missing else ""
 

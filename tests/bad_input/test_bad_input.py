@@ -6,8 +6,10 @@ import dataclasses
 
 import pytest
 
+from tests import fake_cupy
 from tests.bad_input import backend, data, functional, interop, layers, optim, testing, training
 from tests.bad_input.table import Row, try_rows
+from tests.kernels import cuda_on_cpu
 from tests.libraries import Lib, open_library
 from tests.networks import on
 
@@ -41,6 +43,14 @@ WITHOUT_ARRAYS = {name: rows for name, rows in GROUPS.items() if not rows[0].cal
 @pytest.mark.parametrize("rows", WITH_ARRAYS.values(), ids=WITH_ARRAYS)
 def test_a_wrong_argument_is_told_and_nothing_has_changed(lib: Lib, rows: list[Row]) -> None:
     try_rows(lib, rows)
+
+
+@pytest.mark.skipif(bool(cuda_on_cpu.missing()), reason=cuda_on_cpu.missing() or "g++ is here")
+@pytest.mark.parametrize("rows", WITH_ARRAYS.values(), ids=WITH_ARRAYS)
+def test_with_kernels_for_a_gpu_it_is_told_in_the_same_words(rows: list[Row]) -> None:
+    """On the stand-in for CuPy: kernels are asked before the portable code, and must leave mistakes to it."""
+    with fake_cupy.installed() as cupy:
+        try_rows(Lib("cupy", cupy), rows)
 
 
 @pytest.mark.parametrize("rows", WITHOUT_ARRAYS.values(), ids=WITHOUT_ARRAYS)

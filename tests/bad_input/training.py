@@ -9,12 +9,14 @@ import numpy as np
 
 from tests.bad_input.functional import labels_out_of_range, wrong_labels
 from tests.bad_input.table import (
+    BOTH_LIBRARIES,
     FOLDER,
     INF,
     NAN,
     Call,
     Row,
     Table,
+    another,
     bad,
     exactly,
     made,
@@ -177,7 +179,7 @@ def of_images(*shape: int, **options: Any) -> made:
 
 
 def on_other_library(lib: Lib, good: Any) -> Any:
-    with on(open_library("numpy" if lib.name != "numpy" else "array_api_strict")):
+    with on(another(lib)):
         return images(7, 2, 4, 4)
 
 
@@ -194,7 +196,7 @@ def wrong_images(call: Call, argument: str) -> list[Row]:
         bad(call, argument, of_images(7, 2, 2, 4), ValueError, "kernel", "fit", **told("conv2d")),
         bad(call, argument, of_images(7, 2, 4, 4, dtype="float64"), TypeError, "float64", "float32"),
         bad(call, argument, of_images(7, 2, 4, 4, classes=4), ValueError, "a label 3", "0 to 2"),
-        bad(call, argument, made("on another library", on_other_library), TypeError, ("numpy", "array_api_strict"),
+        bad(call, argument, made("on another library", on_other_library), TypeError, BOTH_LIBRARIES,
             "one library", **told("BatchNorm")),
     ]  # fmt: skip
 

@@ -27,6 +27,9 @@ class Device:
 
     __hash__ = None
 
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
 

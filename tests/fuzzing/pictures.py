@@ -40,7 +40,8 @@ def encoded(kind: str, mode: str, height: int, width: int) -> bytes:
     for other in (image, image.convert("RGB") if mode != "I;16" else image.convert("L")):
         file = io.BytesIO()
         try:
-            other.save(file, kind)
+            # Pillow before 13 leaves an icon empty that is smaller than 16 x 16, unless its size is given.
+            other.save(file, kind, **({"sizes": [other.size]} if kind == "ICO" else {}))
         except (OSError, ValueError, KeyError):
             continue
         return file.getvalue()

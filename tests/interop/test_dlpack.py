@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ import pytest
 from tests import fake_cupy
 from tests.interop.partners import PARTNERS, Partner, open_lender, pointer_of
 from tests.layers.cases import CASES, Case
-from tests.libraries import Lib, open_library
+from tests.libraries import Lib, open_library, open_partner
 from tests.networks import SMALL_SHAPE, on, small_network
 from xlenet import (
     SGD,
@@ -654,3 +657,43 @@ def test_on_a_gpu(rng: np.random.Generator, torch: Any) -> None:
         twin(torch.tensor(x, device="cuda"))
     with pytest.raises(TypeError, match="got x of numpy and weight of cupy"):
         layer(torch.tensor(x))
+
+
+JAX_ON_A_GPU = """
+import jax, numpy as np
+from xlenet import Flatten, Linear, use_backend
+try:
+    gpu = jax.devices("cuda")[0]
+except RuntimeError:
+    print("no CUDA")
+    raise SystemExit
+with use_backend("cupy"):
+    layer = Linear(3, 2, rng=0)
+twin, x = Linear(3, 2, rng=0), np.random.default_rng(0).standard_normal((4, 3), np.float32)
+theirs = jax.device_put(x, gpu)
+y = layer(theirs)
+dx = layer.backward(jax.numpy.ones_like(y))
+for got, expected in ((y, twin(x)), (dx, twin.backward(np.ones((4, 2), np.float32)))):
+    assert got.devices() == {gpu}
+    np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-5, atol=1e-5)
+image = jax.device_put(np.ones((2, 3, 4, 5), np.float32), gpu)
+assert Flatten()(image).unsafe_buffer_pointer() == image.unsafe_buffer_pointer()
+try:
+    twin(theirs)
+except TypeError as error:
+    print(error)
+"""
+
+
+def test_jax_on_a_gpu() -> None:
+    """In a process of its own: here, JAX has none."""
+    open_library("cupy")
+    open_partner("jax", "jax")
+    mine = {"JAX_PLATFORMS": "cuda,cpu", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX_ON_A_GPU], env=os.environ | mine, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if done.stdout.strip() == "no CUDA":
+        pytest.skip("JAX is installed without CUDA")
+    assert "Linear: got x of cupy and weight of numpy; expected one library" in done.stdout

@@ -197,6 +197,74 @@ def _pair(size: Any) -> tuple[int, int]:
     return size if isinstance(size, tuple) else (size, size)
 
 
+# ==== what the portable code is to refuse ====
+
+WRONG = {
+    "of NumPy": lambda good: good.get(),
+    "a list": lambda good: good.get().tolist(),
+    "a text": lambda good: "text",
+    "None": lambda good: None,
+}
+
+
+# What each takes first: square matrices or vectors.
+TAKES = {
+    "linear_forward": "square square one",
+    "linear_relu_forward": "square square one",
+    "batchnorm_forward_training": "square one one",
+    "batchnorm_relu_forward_training": "square one one",
+    "batchnorm_update_running": "one one",
+    "matmul_matmul": "square square",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(("name", "which"), [(name, i) for name, of in TAKES.items() for i in range(len(of.split()))])
+def test_what_is_no_array_of_the_library_is_left_to_the_portable_code(
+    machine: Machine, name: str, which: int, wrong: str
+) -> None:
+    """Which names the operation and the argument; a kernel would name neither."""
+    made = {"one": machine.asarray(np.ones(2)), "square": machine.asarray(np.ones((2, 2)))}
+    arrays = [made[kind] for kind in TAKES[name].split()]
+    more: tuple[Any, ...] = ()
+    if name == "batchnorm_update_running":
+        more = machine.kernels.batchnorm_forward_training(made["square"], made["one"], made["one"])[1], 0.5
+    arrays[which] = WRONG[wrong](arrays[which])
+    without_bias = wrong == "None" and which == 2 and name.startswith("linear")
+    assert (getattr(machine.kernels, name)(*arrays, *more) is NotImplemented) != without_bias
+
+
+@pytest.mark.parametrize("place", ["in one piece", "with gaps", "with gaps everywhere", "turned"])
+@pytest.mark.parametrize("name", ["linear", "linear_relu", "conv_pool", "conv2d_rows", "whole image", "batchnorm"])
+def test_gradients_are_written_wherever_they_shall_go(
+    machine: Machine, rng: np.random.Generator, name: str, place: str
+) -> None:
+    """Kernels write into memory in one piece only: what lies otherwise gets a copy, and nothing beside it changes."""
+    k = machine.kernels
+    sizes = {"conv_pool": (3, 2, 6, 6), "conv2d_rows": (3, 2, 6, 6), "whole image": (3, 2, 3, 2)}
+    weights = {"conv_pool": (4, 2, 3, 2), "conv2d_rows": (4, 2, 3, 2), "whole image": (4, 2, 3, 2), "batchnorm": (5,)}
+    x, weight = whole(rng, *sizes.get(name, (3, 5))), whole(rng, *weights.get(name, (4, 5)))
+    prefix, way = ("conv2d_rows" if name == "whole image" else name), "_training" * (name == "batchnorm")
+    forward, backward = (getattr(k, f"{prefix}_{one}{way}") for one in ("forward", "backward"))
+    y, cache = forward(*(machine.asarray(a) for a in (x, weight, whole(rng, weight.shape[0]))))
+    dy = machine.asarray(whole(rng, *y.shape))
+    _, *expected = backward(dy, cache)
+    wide = [machine.asarray(np.full([2 * size for size in a.shape], 9.0)) for a in expected]
+    out = {
+        "in one piece": lambda a, w: machine.asarray(np.zeros(a.shape)),
+        "with gaps": lambda a, w: w[tuple(slice(size) for size in a.shape[:-1])][..., ::2],
+        "with gaps everywhere": lambda a, w: w[tuple(slice(1, None, 2) for _ in a.shape)],
+        "turned": lambda a, w: machine.asarray(np.zeros(a.shape[::-1])).transpose(tuple(range(a.ndim))[::-1]),
+    }[place]
+    places = tuple(out(a, w) for a, w in zip(expected, wide, strict=True))
+    _, *results = backward(dy, cache, out=places)
+    for result, given, right, whole_of in zip(results, places, expected, wide, strict=True):
+        assert result is given
+        same(result, right.get())
+        given[...] = 9.0
+        same(whole_of, np.full(whole_of.shape, 9.0))
+
+
 # ==== fully connected ====
 
 
@@ -363,7 +431,13 @@ def test_batchnorm_leaves_errors_to_the_portable_code(machine: Machine) -> None:
     forward, one = machine.kernels.batchnorm_forward_training, machine.asarray(np.ones(1))
     assert forward(machine.asarray(np.ones((1, 1))), one, one) is NotImplemented
     assert forward(machine.asarray(np.ones((4, 1))), one, machine.asarray(np.ones(2))) is NotImplemented
-    assert forward(machine.asarray(np.ones((4, 1))), one, one, -1.0) is NotImplemented
+    for eps in (-1.0, float("inf"), float("nan"), True, "0.5"):
+        assert forward(machine.asarray(np.ones((4, 1))), one, one, eps) is NotImplemented
+    update, (_, cache) = machine.kernels.batchnorm_update_running, forward(machine.asarray(np.ones((4, 1))), one, one)
+    for decay in (-0.1, 1.1, float("nan"), True, None, "0.5", [0.5]):
+        assert update(one, one, cache, decay) is NotImplemented
+    for cache in (None, object()):
+        assert update(one, one, cache, 0.5) is NotImplemented
 
 
 @pytest.mark.parametrize("dtype", REALS)

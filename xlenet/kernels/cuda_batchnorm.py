@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any, NamedTuple
 
 from ..backend import Array, batch_first
 from ..checks import check_gradient
 from ..workspace import Workspace, new
-from .cuda_launch import MANY_BLOCKS, are_real, cut, launch, rounded_up, with_batch_last, without_gaps
+from .cuda_launch import (
+    MANY_BLOCKS,
+    are_real,
+    brought,
+    cut,
+    is_within,
+    launch,
+    place_for,
+    rounded_up,
+    with_batch_last,
+    without_gaps,
+)
 
 _THREADS = 256
 
@@ -73,8 +84,10 @@ def batchnorm_relu_backward_training(
 
 def batchnorm_update_running(running_mean: Array, running_var: Array, cache: Any, decay: float) -> Any:
     """See `xlenet.functional.batchnorm.update_running`."""
-    arrays = (running_mean, running_var, cache.mean, cache.var)
+    arrays: tuple[Any, ...] = (running_mean, running_var, getattr(cache, "mean", None), getattr(cache, "var", None))
     if not are_real(*arrays) or not all(a.flags.c_contiguous and a.shape == running_mean.shape for a in arrays):
+        return NotImplemented
+    if not is_within(decay, 0.0, 1.0):
         return NotImplemented
     unbiased = cache.m / (cache.m - 1)
     launch(
@@ -88,7 +101,7 @@ def batchnorm_update_running(running_mean: Array, running_var: Array, cache: Any
 def _forward(x: Array, weight: Array, bias: Array, eps: float, relu: bool, work: Workspace | None) -> Any:
     if not are_real(x, weight, bias) or x.ndim not in (2, 4):
         return NotImplemented
-    if not isinstance(eps, int | float) or not 0.0 <= eps < math.inf:
+    if not is_within(eps, 0.0, sys.float_info.max):
         return NotImplemented
     shape, c = tuple(x.shape), x.shape[1]
     m = x.size // c
@@ -129,7 +142,7 @@ def _backward(
         *known, sums, products, m, length, chunks, cache.relu,
         like=x,
     )  # fmt: skip
-    dweight, dbias = out if out is not None else tuple(new((c,), like=x, work=work) for _ in range(2))
+    dweight, dbias = (place_for(given, (c,), x, work) for given in out or (None, None))
     dx = new(x.shape, like=x, work=work) if need_dx else None
     launch(
         "batchnorm", "batchnorm_backward", c * chunks if need_dx else c, _THREADS,
@@ -137,7 +150,8 @@ def _backward(
         m, length, chunks, cache.relu, need_dx,
         like=x,
     )  # fmt: skip
-    return None if dx is None else batch_first(dx), dweight, dbias
+    to_weight, to_bias = out or (None, None)
+    return None if dx is None else batch_first(dx), brought(dweight, to_weight), brought(dbias, to_bias)
 
 
 def _cut(c: int, m: int) -> tuple[int, int]:

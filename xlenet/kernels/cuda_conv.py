@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..backend import Array, batch_first
+from ..backend import Array, batch_first, in_one_piece, put
 from ..checks import check_gradient
 from ..functional.conv2d import check_forward
 from ..functional.windows import Padding, Windows, windows_over
@@ -139,7 +139,7 @@ def _forward(
 ) -> Any:
     n, c, h, w = x.shape
     f, places = weight.shape[0], pool.out[0] * pool.out[1]
-    if not (_is_inside(pool) and are_real(x, weight, bias) and _taps(windows) <= _LARGEST_KERNEL):
+    if not (_is_inside(pool) and are_real(x, weight, or_none=bias) and _taps(windows) <= _LARGEST_KERNEL):
         return NotImplemented
     if not all(map(is_small, (f * places * n, h * w * n, 2 * weight.size))):
         return NotImplemented
@@ -186,7 +186,7 @@ def _backward(dy: Array, cache: Cache, need_dx: bool, need_dweight: bool, out: O
             partial, dweight, dweight if dbias is None else dbias, has_bias, chunks, c, f,
             like=x, defines=_defines("BACKWARD", g, windows, pool),
         )  # fmt: skip
-    return None if dx is None else batch_first(dx), dweight, dbias
+    return None if dx is None else batch_first(dx), *cuda_linear.brought_to(out, dweight, dbias)
 
 
 def _is_inside(pool: Windows) -> bool:
@@ -222,7 +222,7 @@ def _defines(way: str, g: int, windows: Windows, pool: Windows) -> tuple[str, ..
 
 def _forward_whole(x: Array, weight: Array, bias: Array | None, work: Workspace | None) -> Any:
     n, f = x.shape[0], weight.shape[0]
-    if not (are_real(x, weight, bias) and is_small(f * n)):
+    if not (are_real(x, weight, or_none=bias) and is_small(f * n)):
         return NotImplemented
     rows = with_batch_last(x, work).reshape((-1, n))
     y, cache = cuda_linear.forward(rows, without_gaps(weight, work).reshape((f, -1)), bias, False, work)
@@ -235,11 +235,20 @@ def _backward_whole(
     n, c, h, w = cache.x_shape
     f = cache.weight_shape[0]
     check_gradient("conv2d", dy, (n, f, 1, 1), cache.linear.weight)
-    flat = None if out is None else (out[0].reshape((f, -1)), out[1])
+    flat = None if out is None else (_as_rows(out[0], cache.weight_shape), out[1])
     dy = with_batch_last(dy, work).reshape((f, n))
     dx, dweight, dbias = cuda_linear.backward(dy, cache.linear, need_dx, need_dweight, flat, work)
     if dx is not None:
         dx = batch_first(dx.reshape((c, h, w, n)))
-    if out is not None and need_dweight:
-        return dx, out[0], dbias
-    return dx, None if dweight is None else dweight.reshape(cache.weight_shape), dbias
+    if dweight is None:
+        return dx, None, dbias
+    if out is None or flat is None:
+        return dx, dweight.reshape(cache.weight_shape), dbias
+    return dx, out[0] if dweight is flat[0] else put(dweight.reshape(cache.weight_shape), out[0]), dbias
+
+
+def _as_rows(out: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """View where the gradient of filters goes as a matrix; None where it does not lie in one piece."""
+    if out is None or tuple(out.shape) != shape or not in_one_piece(out):
+        return None
+    return out.reshape((shape[0], -1))

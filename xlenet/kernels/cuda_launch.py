@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, batch_last, library_of, namespace_of
+from ..backend import Array, batch_last, library_of, namespace_of, put
 from ..backend.gpu import cannot_compute, is_out_of_memory, is_part_absent
 from ..errors import BackendError
 from ..workspace import Workspace, new
@@ -81,15 +81,18 @@ def text_of(source: str) -> str:
 # ==== what kernels can take ====
 
 
-def are_real(*arrays: Array | None) -> bool:
-    """Return whether `arrays` are of one floating type that kernels are written for, none too large; None is passed
-    over.
-
-    Raises:
-        TypeError: as `namespace_of`.
+def are_real(*arrays: Any, or_none: Any = None) -> bool:
+    """Return whether `arrays` are arrays of one library, on the current GPU, and of one floating type that kernels are
+    written for, none too large; `or_none` may also be None. Of what is anything else, the portable function says what
+    is wrong with it.
     """
-    given = [array for array in arrays if array is not None]
-    namespace_of(*given)
+    given = arrays if or_none is None else (*arrays, or_none)
+    if any(array is None for array in given):
+        return False
+    try:
+        namespace_of(*given)
+    except TypeError:
+        return False
     return all(a.dtype in (np.float32, np.float64) and a.dtype == given[0].dtype and is_small(a.size) for a in given)
 
 
@@ -98,12 +101,30 @@ def are_integers(*arrays: Any) -> bool:
     return all(getattr(a, "dtype", None) == np.int64 and a.flags.c_contiguous and is_small(a.size) for a in arrays)
 
 
+def is_within(value: Any, low: float, high: float) -> bool:
+    """Return whether `value` is a number from `low` up to `high`: True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
 def is_small(size: int) -> bool:
     """Return whether so many numbers, but at least one, can be indexed."""
     return 0 < size <= _LARGEST
 
 
 # ==== memory ====
+
+
+def place_for(out: Array | None, shape: tuple[int, ...], like: Array, work: Workspace | None) -> Array:
+    """Return where a kernel writes a result of `shape`: into `out` where it can, since kernels know no gaps."""
+    if out is None or type(out) is not type(like) or not out.flags.c_contiguous:
+        return new(shape, like=like, work=work)
+    fits = out.dtype == like.dtype and tuple(out.shape) == tuple(shape)
+    return out if fits else new(shape, like=like, work=work)
+
+
+def brought(result: Array, out: Array | None) -> Array:
+    """Return `out` with the `result` that `place_for` made room for, or the `result` where no `out` was given."""
+    return result if result is out else put(result, out)
 
 
 def with_batch_last(x: Array, work: Workspace | None) -> Array:

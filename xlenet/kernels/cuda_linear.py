@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 from ..backend import Array, batch_first
 from ..checks import check_gradient
 from ..workspace import Workspace, new
-from .cuda_launch import are_real, group, is_small, launch, rounded_up, with_batch_last, without_gaps
+from .cuda_launch import (
+    are_real,
+    brought,
+    group,
+    is_small,
+    launch,
+    place_for,
+    rounded_up,
+    with_batch_last,
+    without_gaps,
+)
 
 _THREADS = 256
 _COLUMNS = 32  # of the batch, to a block
@@ -69,7 +79,7 @@ def linear_relu_backward(
 
 
 def _forward(x: Array, weight: Array, bias: Array | None, relu: bool, work: Workspace | None) -> Any:
-    if not are_real(x, weight, bias) or x.ndim != 2 or weight.ndim != 2 or weight.shape[1] != x.shape[1]:
+    if not are_real(x, weight, or_none=bias) or x.ndim != 2 or weight.ndim != 2 or weight.shape[1] != x.shape[1]:
         return NotImplemented
     if not is_small(x.shape[0] * weight.shape[0]) or (bias is not None and bias.shape != weight.shape[:1]):
         return NotImplemented
@@ -121,12 +131,20 @@ def backward(dy: Array, cache: Cache, need_dx: bool, need_dweight: bool, out: Ou
         weight_blocks, bias_blocks, in_, outputs, n, relu,
         like=x, defines=("-DBACKWARD", f"-DGROUP={g}"),
     )  # fmt: skip
-    return dx, dweight, dbias
+    return dx, *brought_to(out, dweight, dbias)
 
 
-def targets(weight: Array, has_bias: bool, out: Out, work: Workspace | None) -> tuple[Array, Array | None]:
-    """Return where dweight and dbias go: what the caller gave, else new arrays."""
-    if out is not None:
-        return out[0], out[1] if has_bias else None
-    dweight = new(weight.shape, like=weight, work=work)
-    return dweight, new(weight.shape[:1], like=weight, work=work) if has_bias else None
+def targets(
+    weight: Array, has_bias: bool, out: tuple[Array | None, Array | None] | None, work: Workspace | None
+) -> tuple[Array, Array | None]:
+    """Return where kernels write dweight and dbias: what the caller gave where they can, else new arrays."""
+    to_weight, to_bias = (None, None) if out is None else out
+    dweight = place_for(to_weight, weight.shape, weight, work)
+    return dweight, place_for(to_bias, weight.shape[:1], weight, work) if has_bias else None
+
+
+def brought_to(out: Any, *results: Array | None) -> Any:
+    """Return the results where the caller wants them; None is passed over."""
+    if out is None:
+        return results
+    return tuple(r if r is None else brought(r, given) for r, given in zip(results, out, strict=True))

@@ -17,7 +17,7 @@ _SHORTEST = 256  # a part of the inner dimension
 
 def matmul_matmul(a: Array, b: Array, *, out: Array | None = None) -> Any:
     """Return a @ b for matrices, or for as many of them one way as the other, in any memory order."""
-    if not are_real(a, b, out) or a.ndim not in (2, 3) or (*a.shape[:-2], a.shape[-1]) != b.shape[:-1]:
+    if not are_real(a, b, or_none=out) or a.ndim not in (2, 3) or (*a.shape[:-2], a.shape[-1]) != b.shape[:-1]:
         return NotImplemented
     *pairs, m, k = a.shape
     n, count = b.shape[-1], a.size // (m * k)
