@@ -236,7 +236,9 @@ class Distortion:
     def __init__(self, numbers: list[float], size: Pair, by: tuple[float, float, float, float, float]) -> None:
         rotation, shift, scale, shear, elastic = by
         angle = math.radians(numbers[0] * rotation)
-        rotated = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])  # of (down, across)
+        rotated = np.array(
+            [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        )  # of (down, across)
         sheared = np.array([[1, 0], [numbers[3] * math.tan(math.radians(shear)), 1]])
         scaled = np.diag([1 / (1 + numbers[1] * scale), 1 / (1 + numbers[2] * scale)])
         self.matrix = scaled @ rotated @ sheared
@@ -262,7 +264,7 @@ def distortions(
 
 
 def net_weights(pixel: int, size: int) -> list[float]:
-    """How much each of 7 control points counts for a pixel: the second lies at the first pixel, the sixth at the last."""
+    """How much each of 7 control points counts for a pixel. The second lies at the first one, the sixth at the last."""
     place = 4 * pixel / (size - 1) if size > 1 else 0
     return [b_spline(place - (k - 3), 3) for k in range(7)]
 

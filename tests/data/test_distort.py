@@ -89,6 +89,14 @@ def test_a_result_is_its_own(lib: Lib, rng: np.random.Generator) -> None:
     lib.assert_equal(given, x)
 
 
+def test_a_result_keeps_its_memory_until_the_step_ends(lib: Lib, rng: np.random.Generator) -> None:
+    """Lent memory, too: what comes after it in the step is lent other memory."""
+    x, work = lib.asarray(rng.standard_normal((3, 2, 4, 5))), Workspace()
+    results = [distorted(lib, x, STRENGTHS["all"], step=step, work=work) for step in range(3)]
+    for step, y in enumerate(results):
+        lib.assert_equal(y, lib.to_numpy(distorted(lib, x, STRENGTHS["all"], step=step)))
+
+
 # ==== against PyTorch ====
 
 
@@ -244,9 +252,7 @@ def test_the_same_seed_and_step_give_the_same_bits_and_others_others(lib: Lib, r
         assert np.abs(other - first).max(axis=(1, 2, 3)).min() > 1e-3
 
 
-def test_each_image_of_a_batch_has_its_own_and_keeps_it_in_a_shorter_batch(
-    lib: Lib, rng: np.random.Generator
-) -> None:
+def test_each_image_of_a_batch_has_its_own_and_keeps_it_in_a_shorter_batch(lib: Lib, rng: np.random.Generator) -> None:
     x = np.repeat(rng.standard_normal((1, 1, 6, 5)), 7, axis=0)
     y = lib.to_numpy(distorted(lib, lib.asarray(x), STRENGTHS["all"]))
     assert len({image.tobytes() for image in y}) == 7

@@ -541,7 +541,9 @@ def test_distort(machine: Machine, rng: np.random.Generator, by: Any, shape: Any
     got = machine.kernels.distort_distort(getattr(machine, layout)(x), *sides, machine.asarray([step]), by, seed)
     host = got.get()
     assert (host.dtype, got.strides) == (dtype, machine.batch_last(x, dtype).strides)
-    atol = (5e-5 if dtype == "float32" else 1e-12) * max(h, w)  # of places: from one pixel to the next x changes by a few
+    atol = (5e-5 if dtype == "float32" else 1e-12) * max(
+        h, w
+    )  # of places: from one pixel to the next x changes by a few
     np.testing.assert_allclose(host, oracles.distort(x, seed, step, by), rtol=0, atol=atol)
 
 
