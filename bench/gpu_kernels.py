@@ -16,6 +16,7 @@ from bench import limits
 from xlenet import SGD, Workspace, use_backend
 from xlenet.backend import copy, empty_batch_last, to_device, zeros
 from xlenet.backend.graph import Graph
+from xlenet.data.distort import distort, spline
 from xlenet.data.images import Images, Normalization
 from xlenet.functional import batchnorm_relu, conv2d_rows, conv_pool, linear, linear_relu, softmax_cross_entropy
 from xlenet.layers import Linear
@@ -72,6 +73,8 @@ def parts(n: int, seed: int = 0) -> Iterator[Part]:
     )
     which = to_device(rng.permutation(n))
     yield lent("gather", lambda work: images.batch(which, work))
+    side, step = to_device(spline(28).astype(np.float32)), zeros((1,), like=like, dtype="int64")
+    yield lent("distort", distort, draw(n, 1, 28, 28), side, side, step, (10.0, 1.0, 0.1, 5.0, 1.0), 7)
     w, b = weight(6, 1, 5, 5), weight(6)
     grads = (copy(w), copy(b))
     yield from both(

@@ -215,14 +215,87 @@ def lowbias32(v: int) -> int:
     return v ^ v >> 16
 
 
-def dropout_factor(shape: tuple[int, ...], p: float, seed: int, step: int) -> Array:
-    """By what each number is multiplied: 0, or 1 / (1 - p). One number after the other, in row-major order."""
+def random_bits(count: int, seed: int, step: int) -> list[int]:
+    """The 32 bits of each index below `count`, one after the other."""
     low = lowbias32((seed + 0x9E3779B9) % 2**32)
     high = lowbias32((seed // 2**32 + low) % 2**32)
     first = lowbias32(step % 2**32 ^ low)
     second = lowbias32((first + high) % 2**32)
-    drawn = [lowbias32((lowbias32(i ^ first) + second) % 2**32) for i in range(math.prod(shape))]
+    return [lowbias32((lowbias32(i ^ first) + second) % 2**32) for i in range(count)]
+
+
+def dropout_factor(shape: tuple[int, ...], p: float, seed: int, step: int) -> Array:
+    """By what each number is multiplied: 0, or 1 / (1 - p). One number after the other, in row-major order."""
+    drawn = random_bits(math.prod(shape), seed, step)
     return np.array([1 / (1 - p) if bits >= int(p * 2**32) else 0 for bits in drawn]).reshape(shape)
+
+
+class Distortion:
+    """How one image is distorted, by its 104 numbers from -1 to below 1."""
+
+    def __init__(self, numbers: list[float], size: Pair, by: tuple[float, float, float, float, float]) -> None:
+        rotation, shift, scale, shear, elastic = by
+        angle = math.radians(numbers[0] * rotation)
+        rotated = np.array(
+            [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        )  # of (down, across)
+        sheared = np.array([[1, 0], [numbers[3] * math.tan(math.radians(shear)), 1]])
+        scaled = np.diag([1 / (1 + numbers[1] * scale), 1 / (1 + numbers[2] * scale)])
+        self.matrix = scaled @ rotated @ sheared
+        self.shift = np.array(numbers[4:6]) * shift
+        self.bends = np.array(numbers[6:]).reshape(7, 2, 7) * elastic  # (row of the net, down or across, column)
+        self.size, self.middle = size, (np.array(size) - 1) / 2
+
+    def position(self, row: int, column: int) -> Array:
+        """Where in the image a pixel of the result takes its value from."""
+        position = self.matrix @ (np.array([row, column]) - self.middle) + self.middle + self.shift
+        down, across = net_weights(row, self.size[0]), net_weights(column, self.size[1])
+        for j, k in np.ndindex(7, 7):
+            position = position + down[j] * across[k] * self.bends[j, :, k]
+        return position
+
+
+def distortions(
+    shape: tuple[int, int, int, int], seed: int, step: int, by: tuple[float, float, float, float, float]
+) -> list[Distortion]:
+    """How each image of a batch is distorted."""
+    drawn = [(bits // 2**8) / 2**23 - 1 for bits in random_bits(shape[0] * 104, seed, step)]
+    return [Distortion(drawn[b * 104 : (b + 1) * 104], (shape[2], shape[3]), by) for b in range(shape[0])]
+
+
+def net_weights(pixel: int, size: int) -> list[float]:
+    """How much each of 7 control points counts for a pixel. The second lies at the first one, the sixth at the last."""
+    place = 4 * pixel / (size - 1) if size > 1 else 0
+    return [b_spline(place - (k - 3), 3) for k in range(7)]
+
+
+def b_spline(t: float, degree: int) -> float:
+    """The B-spline with knots 0, 1, ..., degree + 1, by Cox and de Boor."""
+    if degree == 0:
+        return 1.0 if 0 <= t < 1 else 0.0
+    return (t * b_spline(t, degree - 1) + (degree + 1 - t) * b_spline(t - 1, degree - 1)) / degree
+
+
+def distort(
+    x: Array, seed: int, step: int, by: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+) -> Array:
+    """Pixel by pixel, bilinear; beyond its edges an image goes on as its nearest pixel."""
+    y = np.zeros(x.shape)
+    for image, result, how in zip(x, y, distortions(x.shape, seed, step, by), strict=True):
+        for row, column in np.ndindex(*x.shape[2:]):
+            result[:, row, column] = bilinear(image.astype(float), *how.position(row, column))
+    return y
+
+
+def bilinear(image: Array, down: float, across: float) -> Array:
+    """The value of each channel between four pixels."""
+    _, h, w = image.shape
+    top, left = math.floor(down), math.floor(across)
+    total = np.zeros(image.shape[0])
+    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+        weight = (1 - abs(down - row)) * (1 - abs(across - column))
+        total += weight * image[:, min(max(row, 0), h - 1), min(max(column, 0), w - 1)]
+    return total
 
 
 def channel_values(x: Array) -> list[Array]:

@@ -32,6 +32,9 @@ def test_the_work_of_a_step_is_that_of_the_network() -> None:
     assert [flops / 20 for flops in forward] == [117_600, 240_000, 48_000, 10_080, 840]
     backward = [work[f"{name}_backward"].flops for name in ("conv1_pool", "conv2_pool", "conv3", "fc4_relu", "fc5")]
     assert [flops / 20 for flops in backward] == [117_600 / 4, 2 * 240_000 / 4, 2 * 48_000, 2 * 10_080, 2 * 840]
+    assert work["distort"].flops / 10 == 784 * (2 * 4 * 2 + 3 * 3 + 2) + 28 * 7 * 2 * 4 * 2
+    assert work["distort"].bytes == 4 * 10 * 784 * 2
+    assert work.keys() > limits.OPTIONAL
     assert work["conv1_pool"].bytes == 4 * (10 * (784 + 6 * 14 * 14) + 6 * 26) + 10 * 6 * 14 * 14
     assert limits.Work(1e12, 1e9).seconds(limits.Peaks(1e12, 1e12, "")) == 1.0
     assert limits.Work(1e9, 2e12).seconds(limits.Peaks(1e12, 1e12, "")) == 2.0
@@ -83,6 +86,19 @@ def test_every_part_of_the_step_has_a_limit_and_a_time(gpu: ModuleType, monkeypa
     assert sorted(part["part"] for part in found) == sorted(limits.step(2))
     assert all(part["microseconds"] > 0 and part["in_a_graph"] for part in found)
     assert gpu_kernels.copy_speed(megabytes=1) > 0
+
+
+def test_a_steps_sum_leaves_out_what_only_some_runs_have(
+    gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [{"part": name, "microseconds": 2.0, "limit_microseconds": 1.0, "in_a_graph": True} for name in
+             limits.step(1)]  # fmt: skip
+    monkeypatch.setattr(gpu_kernels, "measure", lambda n, backend: parts)
+    figures = Figures(tmp_path / "result.json")
+    gpu_stages.kernels(Options("cupy"), figures)
+    assert figures.found["batch_64"] == parts
+    assert figures.found["batch_64_sum_microseconds"] == 2 * (len(parts) - 1)
+    assert figures.found["batch_64_limit_microseconds"] == len(parts) - 1
 
 
 def test_runs_are_found_equal_and_recorded(gpu: ModuleType, tmp_path: Path) -> None:

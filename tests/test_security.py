@@ -16,12 +16,11 @@ MODULES = {
 }  # fmt: skip
 # What the package needs, and nothing else: who wants more adds it here, on purpose.
 NEEDED = {
-    "__future__", "argparse", "collections", "concurrent", "contextlib", "contextvars", "copy", "difflib", "errno",
-    "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools", "json", "logging",
-    "math", "numbers", "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets", "shlex", "shutil",
-    "signal", "stat", "struct", "sys",
-    "tempfile", "textwrap", "threading", "time", "types", "typing", "unicodedata", "urllib", "warnings", "zipfile",
-    "zlib",
+    "__future__", "argparse", "collections", "concurrent", "contextlib", "contextvars", "copy", "dataclasses",
+    "difflib", "errno", "functools", "gc", "gzip", "hashlib", "http", "importlib", "io", "ipaddress", "itertools",
+    "json", "logging", "math", "numbers", "operator", "os", "pathlib", "platform", "re", "reprlib", "secrets",
+    "shlex", "shutil", "signal", "stat", "struct", "sys", "tempfile", "textwrap", "threading", "time", "types",
+    "typing", "unicodedata", "urllib", "warnings", "zipfile", "zlib",
     "PIL", "numpy", "matplotlib", "pytest", "onnx", "safetensors", "threadpoolctl", "tqdm",
 }  # fmt: skip
 # Ways round a name.

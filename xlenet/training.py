@@ -256,15 +256,14 @@ def fit(
         optimizer.check()
     ready = _ready(model, x, y, optimizer, test, validation, epochs, batch_size, lr, start)
     train, batch_size, start = ready.train, ready.batch_size, ready.start
-    if augmentation is not None:
-        check_augmentation(augmentation, train.x)
+    size = check_augmentation(augmentation, train)
     if optimizer is None:  # last: making one moves the model's parameters
         optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
     for _, leaf in model.leaves():
         leaf._count_from(optimizer.steps)
     augmenter = None
-    if augmentation:
-        augmenter = Augmenter(augmentation, train.x.shape[2:], optimizer.params, seed, optimizer.steps)
+    if augmentation and size:
+        augmenter = Augmenter(augmentation, size, optimizer.params, seed, optimizer.steps)
     party = Party(model, SoftmaxCrossEntropy(), optimizer, train, Meter(train.x), augmenter)
     way = choose_way(party, batch_size)
     history = list(start.history)

@@ -216,6 +216,24 @@ TABLE.add(
     bad(call, "which", slice(0.5, 2), TypeError, "slice(0.5", "whole numbers"),
 )
 
+# ==== augmentation ====
+
+call = Call(
+    data.Augmentation,
+    "Augmentation",
+    lambda lib: {"rotation": 10, "shift": 1.5, "scale": 0.1, "shear": 5, "elastic": 1.0, "plain_epochs": 1},
+    arrays=False,
+)
+TABLE.add(
+    call,
+    numbers(call, "rotation", -1.0, 180.1),
+    numbers(call, "shift", -0.1, 1e6),
+    numbers(call, "scale", -0.1, 1.0, 1.5),
+    numbers(call, "shear", -1.0, 90.0),
+    numbers(call, "elastic", -1.0, 1e6),
+    whole_numbers(call, "plain_epochs", -1),
+)
+
 # ==== data sets ====
 
 

@@ -44,7 +44,7 @@ from xlenet import (
     snapshots,
     training,
 )
-from xlenet.data import Images, Normalization, generated_digits
+from xlenet.data import Augmentation, Images, Normalization, generated_digits
 from xlenet.errors import DataError
 from xlenet.schedules import constant
 
@@ -155,6 +155,7 @@ def _fit(lib: Lib) -> dict[str, Any]:
         "batch_size": 4,
         "lr": 0.1,
         "schedule": constant,
+        "augmentation": Augmentation(shift=1.0),
         "seed": 0,
         "on_step": None,
         "on_epoch": None,
@@ -260,6 +261,10 @@ TABLE.add(
         for v, error in [(NAN, ValueError), (INF, ValueError), (-0.1, ValueError), ("1", TypeError), (None, TypeError)]
     ],
     [bad(call, "start", v, TypeError, (), "a Position") for v in (3, "last", {}, (1, 0))],
+    [
+        bad(call, "augmentation", v, TypeError, (), "an xlenet.data.Augmentation")
+        for v in (0, False, 1.5, "elastic", {"shift": 1.0}, (10.0, 1.0), Augmentation)
+    ],
 )  # fmt: skip
 
 call = Call(training.fit, "fit", _fit_arrays, label="bytes")
@@ -289,6 +294,19 @@ TABLE.add(
     bad(call, "test", (PIXELS, LABELS), TypeError, ("test[0]", "bytes", "floating numbers"), "the same of both",
         came="bytes"),
 )  # fmt: skip
+
+
+def _fit_rows(lib: Lib) -> dict[str, Any]:
+    model = Linear(32, 3, rng=0)
+    given = {"model": model, "optimizer": SGD(model), "x": lib.asarray(FLOATS.reshape(7, 32)), "y": lib.asarray(LABELS)}
+    return given | {"augmentation": Augmentation(plain_epochs=1), "epochs": 1, "batch_size": 4}
+
+
+call = Call(training.fit, "fit", _fit_rows, label="rows")
+TABLE.add(
+    call,
+    bad(call, "augmentation", Augmentation(rotation=5.0), ValueError, "(32,)", "images (C, H, W)", came="of rows"),
+)
 
 
 def _evaluate(lib: Lib) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from tests import oracles
 from tests.kernels.conftest import Machine
+from xlenet.data.distort import spline
 from xlenet.functional import conv2d, conv2d_rows, softmax_cross_entropy
 from xlenet.functional.windows import windows_over
 from xlenet.kernels.cuda_launch import group
@@ -591,6 +592,52 @@ def test_gather(
     close(got, x[which] * scale[:, 0].astype(float) + shift[:, 0], dtype)
     assert got.strides == machine.batch_last(np.empty(got.shape, dtype)).strides
     assert machine.kernels.images_gather(machine.asarray(x), slice(0, 1), None, None, dtype) is NotImplemented
+
+
+@pytest.mark.parametrize("dtype", REALS)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((1, 1, 1, 1), "batch_last"),
+        ((32, 1, 3, 4), "batch_last"),
+        ((33, 3, 4, 3), "asarray"),
+        ((70, 1, 1, 6), "with_gaps"),
+        ((3, 2, 7, 1), "asarray"),
+        ((2, 1, 9, 28), "batch_last"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("by", [(180.0, 4.0, 0.5, 60.0, 3.0), (0.0,) * 5], ids=["distorted", "as it is"])
+def test_distort(machine: Machine, rng: np.random.Generator, by: Any, shape: Any, layout: str, dtype: str) -> None:
+    x, (h, w) = rng.standard_normal(shape).astype(dtype), shape[2:]
+    seed, step = 2**63 + 2**33 + 5, 2**32 + 9
+    sides = (machine.asarray(spline(size), dtype) for size in (h, w))
+    got = machine.kernels.distort_distort(getattr(machine, layout)(x), *sides, machine.asarray([step]), by, seed)
+    host = got.get()
+    assert (host.dtype, got.strides) == (dtype, machine.batch_last(x, dtype).strides)
+    atol = (5e-5 if dtype == "float32" else 1e-12) * max(
+        h, w
+    )  # of places: from one pixel to the next x changes by a few
+    np.testing.assert_allclose(host, oracles.distort(x, seed, step, by), rtol=0, atol=atol)
+
+
+def test_distort_leaves_the_rest_to_the_portable_code(machine: Machine, rng: np.random.Generator) -> None:
+    put, by = machine.asarray, (10.0, 1.0, 0.1, 5.0, 1.0)
+    x, rows, columns, step = put(rng.standard_normal((2, 1, 4, 5))), put(spline(4)), put(spline(5)), put([3])
+    distort = machine.kernels.distort_distort
+    assert distort(x, rows, columns, step, by, 7) is not NotImplemented
+    for arguments in (
+        (put(np.ones((2, 1, 4, 5), np.uint8)), rows, columns, step),
+        (put(rng.standard_normal((2, 4, 5))), rows, columns, step),
+        (put(np.ones((0, 1, 4, 5))), rows, columns, step),
+        (x, put(spline(4), "float32"), columns, step),
+        (x, rows, machine.with_gaps(spline(5)), step),
+        (x, rows, columns, put([3], "int32")),
+        (x, rows, columns, put([3, 4])),
+        (x, columns, rows, step),
+        (x, rows, columns, 3),
+    ):
+        assert distort(*arguments, by, 7) is NotImplemented
 
 
 def test_advance(machine: Machine, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,10 @@ from ..backend import Array, on_device_of, to_device, zeros
 from ..checks import check_axes, check_floating, check_kind, integer, number
 from ..workspace import Workspace
 from .distort import distort, spline
+from .examples import Labelled
 
 STREAM = 2  # of random numbers under a seed: the parameters come from the seed itself, the order of images from 1
+_FAR = 1e6  # pixels: beyond any image, and within what float32 can tell apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,11 @@ class Augmentation:
 
     Attributes:
         rotation: degrees, 0 to 180.
-        shift: pixels, down or up and right or left.
+        shift: pixels, down or up and right or left, 0 to below a million.
         scale: share by which height and width become larger or smaller, each on its own, 0 to below 1.
-        shear: degrees, 0 to below 90.
-        elastic: pixels by which each of 7 x 7 control points is moved, on its own: bends the image.
+        shear: degrees, 0 to below 90; drawn evenly by its tangent: how far rows are moved against each other.
+        elastic: pixels by which each of 7 x 7 control points is moved, on its own: bends the image; 0 to below a
+            million.
         plain_epochs: so many of a run's last epochs have the images as they are, 0 or more.
 
     Raises:
@@ -46,15 +48,15 @@ class Augmentation:
     plain_epochs: int = 0
 
     def __post_init__(self) -> None:
-        def check(name: str, below: float = math.inf, *, closed: bool = False) -> None:
+        def check(name: str, below: float, *, closed: bool = False) -> None:
             value = number("Augmentation", name, getattr(self, name), 0.0, below, closed=closed)
             object.__setattr__(self, name, value)  # frozen for everybody else
 
         check("rotation", 180.0, closed=True)
-        check("shift")
+        check("shift", _FAR)
         check("scale", 1.0)
         check("shear", 90.0)
-        check("elastic")
+        check("elastic", _FAR)
         object.__setattr__(self, "plain_epochs", integer("Augmentation", "plain_epochs", self.plain_epochs, 0))
 
     @property
@@ -67,14 +69,22 @@ class Augmentation:
         return any(self.by)
 
 
-def check_augmentation(augmentation: Any, x: Array) -> None:
-    """Say what is wrong with an augmentation of the examples `x`."""
+def check_augmentation(augmentation: Any, train: Labelled) -> tuple[int, int] | None:
+    """Say what is wrong with an augmentation, or with what it is for; return height and width of the images to be
+    distorted, or None where nothing is.
+    """
+    if augmentation is None:
+        return None
     check_kind("fit", "augmentation", augmentation, Augmentation, "an xlenet.data.Augmentation, or None")
-    if augmentation and x.ndim != 4:
+    if not augmentation:
+        return None
+    shape = tuple(train.batch(slice(0, 1))[0].shape)  # a data set of one's own may make another one than it keeps
+    if len(shape) != 4:
         raise ValueError(
-            f"fit: got an augmentation for x of shape {tuple(x.shape)}; expected images (N, C, H, W); reshape them, or "
+            f"fit: got an augmentation for examples of shape {shape[1:]}; expected images (C, H, W); reshape them, or "
             "leave the augmentation out"
         )
+    return shape[2:]
 
 
 class Augmenter:

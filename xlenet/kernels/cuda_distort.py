@@ -12,7 +12,7 @@ from ..functional.hashing import seed_words
 from ..workspace import Workspace, new
 from .cuda_launch import are_integers, are_real, launch, rounded_up, with_batch_last
 
-_THREADS, _IMAGES = 256, 32  # THREADS and IMAGES in the source
+_THREADS, _IMAGES, _POINTS = 256, 32, 7  # THREADS, IMAGES and POINTS in the source
 
 
 def distort_distort(
@@ -28,9 +28,11 @@ def distort_distort(
     """See `xlenet.data.distort.distort`."""
     if not are_real(x, rows, columns) or not are_integers(step) or x.ndim != 4:
         return NotImplemented
+    n, c, h, w = x.shape
+    if (rows.shape, columns.shape, step.shape) != ((h, _POINTS), (w, _POINTS), (1,)):
+        return NotImplemented
     if not all(array.flags.c_contiguous for array in (rows, columns)):
         return NotImplemented
-    n, c, h, w = x.shape
     rotation, shift, scale, shear, elastic = by
     y = new((c, h, w, n), like=x, work=work)
     launch(
