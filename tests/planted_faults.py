@@ -928,7 +928,7 @@ FAULTS = [
         ("distort: all channels are the first", "xp.reshape(x[channel, ...], (-1,))", "xp.reshape(x[0, ...], (-1,))"),
         ("distort: shares of rows and columns exchanged", "_between(upper, lower, below)", "_between(upper, lower, beside)"),
         ("distort: N is outermost", "y = new((c, h, w, n), like=x, work=work)\n    with", "y = batch_last(new((n, c, h, w), like=x, work=work))\n    with"),
-        ("distort: the result is lent twice", "    with scratch(work):\n        net", "    with scratch(work):\n        y = new((c, h, w, n), like=x, work=work)\n        net"),
+        ("distort: the result is lent twice", "    y = new((c, h, w, n), like=x, work=work)\n    with scratch(work):\n", "    with scratch(work):\n        y = new((c, h, w, n), like=x, work=work)\n"),
     ),
     *_of("data/augmentation.py", "tests/test_augmentation.py tests/bad_input/test_bad_input.py",
         ("augmentation: every step the same", "self._step += 1", "self._step += 0"),

@@ -32,7 +32,7 @@ from xlenet import (
     use_threads,
 )
 from xlenet.backend import to_host
-from xlenet.data import Augmentation, Examples, Images
+from xlenet.data import Augmentation, Examples, Images, augment
 from xlenet.data.augmentation import STREAM
 from xlenet.snapshots import load_snapshot, restore, save_snapshot
 from xlenet.training import ORDER_STREAM, Epoch, Position, Progress, evaluate, fit
@@ -235,6 +235,26 @@ def test_an_optimiser_that_has_done_steps_draws_what_it_has_not_drawn(lib: Lib) 
         expected = oracles.distort(as_they_are(run, 1)[step - 4], drawn_seed(), step, STRONG.by)
         np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-11)
         assert not np.array_equal(seen, first[step - 4])
+
+
+# ==== in a loop of one's own ====
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("step", [0, 3, 2**32 + 5, 2**70 + 1])
+def test_augment_does_what_a_run_does_in_this_step(lib: Lib, rng: np.random.Generator, step: int, dtype: str) -> None:
+    x = rng.standard_normal((3, 2, 6, 5)).astype(dtype)
+    y = augment(lib.asarray(x), STRONG, seed=SEED, step=step)
+    lib.assert_close(y, oracles.distort(x, drawn_seed(), step, STRONG.by), rtol=0, atol=2e-4 if dtype == "float32" else
+                     1e-11, dtype=dtype)  # fmt: skip
+
+
+def test_augment_does_so_whatever_the_last_epochs_are(lib: Lib, rng: np.random.Generator) -> None:
+    """They are those of a run: it is asked for a batch, and has no epochs."""
+    x = lib.asarray(rng.standard_normal((2, 1, 5, 5)))
+    expected = lib.to_numpy(augment(x, STRONG, seed=2))
+    lib.assert_equal(augment(x, dataclasses.replace(STRONG, plain_epochs=9), seed=2), expected)
+    assert not np.array_equal(lib.to_numpy(augment(x, STRONG, seed=3)), expected)
 
 
 # ==== a run that goes on ====

@@ -213,6 +213,17 @@ def test_images_are_distorted_in_another_way_in_each_replay(
     assert not log.records
 
 
+@pytest.mark.parametrize("plain", [1, 2])
+def test_a_recording_of_distorted_images_ends_with_their_epochs(gpu: Lib, plain: int) -> None:
+    """The epochs behind it have one of their own, in which nothing is distorted."""
+    augmentation = Augmentation(rotation=20, shift=1, plain_epochs=plain)
+    history, arrays, _ = run(gpu, False, augmentation=augmentation)
+    again, others, replays = run(gpu, True, augmentation=augmentation)
+    assert replays == 17 + 2 - 2, "the first step of each size in the first plain epoch is done as usual, too"
+    assert again == history
+    assert_same(others, arrays)
+
+
 def test_a_replay_moves_the_step_of_each_dropout(gpu: Lib) -> None:
     with on(gpu):
         model, train = varied_network("float32"), images()

@@ -64,6 +64,7 @@ FLOORS = {
     "options": 5,
     "plot": 5,
     "predict": 5,
+    "recipes": 5,
     "train": 5,
 }
 LIBRARIES = {"numpy", "cupy", "array_api_strict"}

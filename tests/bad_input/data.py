@@ -17,10 +17,14 @@ from tests.bad_input.table import (
     Table,
     another,
     bad,
+    empty_along,
     made,
     no_arrays,
     numbers,
+    numpy_types,
     whole_numbers,
+    wrong_ranks,
+    wrong_types,
 )
 from tests.bad_input.training import images, paths
 from tests.libraries import Lib, open_library
@@ -232,6 +236,32 @@ TABLE.add(
     numbers(call, "shear", -1.0, 90.0),
     numbers(call, "elastic", -1.0, 1e6),
     whole_numbers(call, "plain_epochs", -1),
+)
+
+call = Call(
+    data.augment,
+    "augment",
+    lambda lib: {
+        "x": lib.asarray(np.linspace(0, 1, 40).reshape(2, 1, 4, 5)),
+        "augmentation": data.Augmentation(rotation=10),
+        "seed": 0,
+        "step": 3,
+    },
+    positional=(),
+)
+TABLE.add(
+    call,
+    no_arrays(call, "x"),
+    wrong_types(call, "x"),
+    numpy_types(call, "x"),
+    empty_along(call, "x", 4),
+    wrong_ranks(call, "x", "(N, C, H, W)", (), (4,), (4, 5), (1, 4, 5), (2, 1, 4, 5, 1)),
+    [
+        bad(call, "augmentation", v, TypeError, (), "an xlenet.data.Augmentation")
+        for v in (None, 0, 1.5, "elastic", {"shift": 1.0}, (10.0, 1.0), data.Augmentation)
+    ],
+    whole_numbers(call, "seed", -1),
+    whole_numbers(call, "step", -1),
 )
 
 # ==== data sets ====

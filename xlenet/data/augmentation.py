@@ -105,7 +105,7 @@ class Augmenter:
         self._rows, self._columns = (to_device(spline(size).astype(dtype), like=like) for size in shape)
         self._step = zeros((1,), like=like, dtype="int64")
         with on_device_of(self._step):
-            self._step[...] = steps
+            self._step[...] = steps & 0xFFFFFFFF  # as many bits as the hash reads
         self._is_on = True
 
     def begin(self, epoch: int, epochs: int) -> None:
