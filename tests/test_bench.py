@@ -389,9 +389,14 @@ def test_promises_come_from_the_rows_they_speak_of():
 
 def test_the_guard_compares_in_one_process(capsys, monkeypatch):
     monkeypatch.setattr(guard, "STEPS", {"textbook": 1, "numpy": 2})
+    monkeypatch.setattr(guard, "LARGEST_SHARE", 1e9)
     assert guard.main(["--turns", "1", "--at-most", "1e9"]) == 0
     out, _ = capsys.readouterr()
     assert "of textbook algorithm's" in out
+    assert "distorting a batch" in out
+    monkeypatch.setattr(guard, "LARGEST_SHARE", 0)
+    assert guard.main(["--turns", "1", "--at-most", "1e9"]) == 1
+    assert "too slow" in capsys.readouterr().err
     assert guard.main(["--turns", "1", "--at-most", "0"]) == 1
     assert "too slow" in capsys.readouterr().err
 

@@ -89,13 +89,17 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group(
         "training images, each distorted by chance in another way in every epoch"
     ).add_argument
-    right_angle, half_turn = number(0.0, below=90.0), number(0.0, below=180.0, closed=True)
+    right_angle, half_turn, pixels = (
+        number(0.0, below=90.0),
+        number(0.0, below=180.0, closed=True),
+        number(0.0, below=1e6),
+    )
     of = "up to so many"
     add("--rotation", type=half_turn, metavar="X", help=f"{of} degrees ({_by_recipe('rotation')})")
-    add("--shift", type=number(0.0), metavar="X", help=f"{of} pixels ({_by_recipe('shift')})")
+    add("--shift", type=pixels, metavar="X", help=f"{of} pixels ({_by_recipe('shift')})")
     add("--scale", type=number(0.0, below=1.0), metavar="X", help=f"up to this share ({_by_recipe('scale')})")
     add("--shear", type=right_angle, metavar="X", help=f"{of} degrees ({_by_recipe('shear')})")
-    add("--elastic", type=number(0.0), metavar="X", help=f"control points by {of} pixels ({_by_recipe('elastic')})")
+    add("--elastic", type=pixels, metavar="X", help=f"control points by {of} pixels ({_by_recipe('elastic')})")
     add("--plain-epochs", type=whole(0), metavar="N", help=f"last epochs without ({_by_recipe('plain_epochs')})")
 
 

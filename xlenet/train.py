@@ -184,8 +184,12 @@ def _what(experiment: Experiment, config: dict[str, Any], run: RunFolder) -> str
     return (
         f"xlenet {__version__} on {config['backend']}: LeNet-5 ({experiment.model.size:,} parameters), "
         f"{config['data']} ({len(experiment.train):,}{held_out} + {len(experiment.test):,} images{_classes(config)}), "
-        f"{_count(config['epochs'], 'epoch')}, results in {run.path}"
+        f"{_count(config['epochs'], 'epoch')}{_recipe(config)}, results in {run.path}"
     )
+
+
+def _recipe(config: dict[str, Any]) -> str:
+    return "" if config["recipe"] == "default" else f", recipe {config['recipe']}"
 
 
 def _classes(config: dict[str, Any]) -> str:

@@ -1,0 +1,186 @@
+"""The recipes: what each sets, that what is said counts more, and that a run of one goes on as it was."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import accuracy, accuracy_tables, recipe_search
+from tests.train_on_tiny_data import tiny_dataset
+from xlenet import train
+from xlenet.experiment import augmentation, complete
+from xlenet.options import LEARNING_RATES, WEIGHT_DECAYS, training_options
+from xlenet.recipes import RECIPES
+from xlenet.schedules import SCHEDULES
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLENET_BACKEND", raising=False)
+    monkeypatch.setattr(train, "load", lambda *_, **__: tiny_dataset())
+
+
+def completed(*arguments: str) -> Any:
+    options = training_options().parse_args(arguments)
+    complete(options, tiny_dataset())
+    return options
+
+
+def call(*arguments: object) -> int:
+    try:
+        return train.main([str(argument) for argument in arguments])
+    except SystemExit as ending:
+        return int(ending.code or 0)
+
+
+# ==== what they are ====
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_sets_the_same_options_and_only_what_can_be_said(name: str) -> None:
+    recipe = RECIPES[name]
+    assert recipe.keys() == RECIPES["default"].keys()
+    words = [f"--{option.replace('_', '-')}={value}" for option, value in recipe.items()]
+    said = completed(*words)
+    assert {option: getattr(said, option) for option in recipe} == recipe | {"batch_size": said.batch_size}
+    assert recipe["optimizer"] in LEARNING_RATES
+    assert recipe["schedule"] in SCHEDULES
+
+
+def test_the_default_is_what_fit_does() -> None:
+    """The command and the library agree on what suits."""
+    from xlenet import SGD
+    from xlenet.training import BATCH_SIZE, WEIGHT_DECAY
+
+    recipe = RECIPES["default"]
+    assert (recipe["batch_size"], recipe["weight_decay"], recipe["lr"]) == (BATCH_SIZE, WEIGHT_DECAY, SGD.usual_lr)
+    assert (recipe["lr"], recipe["weight_decay"]) == (LEARNING_RATES["nesterov"], WEIGHT_DECAYS["nesterov"])
+    assert not augmentation(completed())
+
+
+def test_what_the_names_promise() -> None:
+    assert (RECIPES["fast"]["epochs"], RECIPES["default"]["epochs"], RECIPES["best"]["epochs"]) == (1, 20, 20)
+    best = augmentation(completed("--recipe", "best"))
+    assert all(best.by)
+    assert best.plain_epochs >= 1
+
+
+# ==== what is said counts more ====
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_said_counts_more(name: str) -> None:
+    options = completed("--recipe", name, "--epochs", "7", "--lr", "0.3", "--rotation", "0", "--batch-size", "9")
+    assert (options.epochs, options.lr, options.rotation, options.batch_size) == (7, 0.3, 0.0, 9)
+    assert options.shear == RECIPES[name]["shear"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_another_optimiser_has_its_own_rates(name: str, optimizer: str) -> None:
+    options = completed("--recipe", name, "--optimizer", optimizer)
+    assert (options.lr, options.weight_decay) == (LEARNING_RATES[optimizer], WEIGHT_DECAYS[optimizer])
+    assert completed("--recipe", name, "--optimizer", optimizer, "--lr", "0.7").lr == 0.7
+
+
+def test_a_batch_is_not_larger_than_what_there_is() -> None:
+    assert completed("--recipe", "best", "--train-size", "12", "--validation", "2").batch_size == 10
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--recipe=worst", "--recipe=", "--rotation=181", "--rotation=nan", "--shift=-1", "--scale=1", "--shear=90",
+     "--elastic=inf", "--plain-epochs=-1", "--plain-epochs=1.5", "--shift=1e300"],
+)  # fmt: skip
+def test_what_makes_no_sense_is_told_in_a_line(wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(wrong, "--epochs=1", "--out", tmp_path / "out") == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert wrong.partition("=")[0] in lines[-1]
+    assert "expected" in lines[-1] or "choose from" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+# ==== a run of one ====
+
+
+def test_a_run_says_what_it_did_and_goes_on_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stopped by nothing: two epochs of four, and the other two from the second snapshot, in another folder."""
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    assert call("--recipe=best", "--epochs=4", "--keep=9", "--out", whole) == 0
+    assert "best" in capsys.readouterr().out.splitlines()[0]
+    config = json.loads((whole / "config.json").read_text(encoding="utf-8"))
+    assert config["recipe"] == "best"
+    assert {name: config[name] for name in ("rotation", "shift", "scale", "shear", "elastic", "plain_epochs")} == {
+        name: RECIPES["best"][name] for name in ("rotation", "shift", "scale", "shear", "elastic", "plain_epochs")
+    }
+    snapshots = sorted((whole / "snapshots").iterdir())
+    spelt_out = [f"--{name.replace('_', '-')}={config[name]}" for name in RECIPES["best"]]
+    assert call(*spelt_out, "--resume", snapshots[1], "--out", again) == 0, capsys.readouterr().err
+    assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert call("--epochs=4", "--resume", snapshots[1], "--out", tmp_path / "other") == 2
+    assert "expected the same run" in capsys.readouterr().err
+
+
+def test_distortion_and_its_end_are_part_of_the_run(tmp_path: Path) -> None:
+    """What is named by itself changes the model; epochs that are all plain do not."""
+    models = {}
+    for name, words in {
+        "plain": [],
+        "bent": ["--elastic=2"],
+        "last one plain": ["--elastic=2", "--plain-epochs=1"],
+        "all plain": ["--elastic=2", "--plain-epochs=2"],
+    }.items():
+        assert call("--epochs=2", *words, "--quiet", "--out", tmp_path / name) == 0
+        models[name] = (tmp_path / name / "model.safetensors").read_bytes()
+    arrays = {name: data[data.index(b"}}") + 2 :] for name, data in models.items()}
+    assert arrays["all plain"] == arrays["plain"]
+    assert len(set(arrays.values())) == 3
+
+
+# ==== what is measured of them ====
+
+
+def test_a_summary_is_that_of_the_last_epochs() -> None:
+    runs = {seed: {"epochs": [{"test_accuracy": 0.5, "seconds": 9.0}, {"test_accuracy": last, "seconds": seconds}]}
+            for seed, last, seconds in ((0, 0.99, 1.0), (1, 0.97, 3.0))}  # fmt: skip
+    found = accuracy.summary("best+relu", runs)
+    assert found["command"] == "python -m xlenet.train --recipe best --relu-after-conv3"
+    assert found["mean"] == pytest.approx(0.98)
+    assert found["standard_deviation"] == pytest.approx(0.01 * math.sqrt(2))
+    assert found["standard_error_of_the_test_set"] == pytest.approx(math.sqrt(0.98 * 0.02 / 10_000))
+    assert found["seconds_per_epoch"] == 6.0
+    assert "mean 98.000%" in accuracy.line("best+relu", found)
+    assert accuracy.summary("fast", {0: runs[0]})["standard_deviation"] is None
+
+
+def test_effects_are_found_among_noise_and_hard_tenths() -> None:
+    """Runs made up by a formula: what it is made of comes out."""
+    runs = []
+    for number in range(60):
+        settings = recipe_search.draw(number)
+        error = 1.0 + 0.3 * (settings["weight_decay"] == 1e-3) - 0.2 * settings["relu_after_conv3"]
+        runs.append({"run": number, "settings": settings, "error": error + 0.1 * (number % 10), "loss": 0.0})
+    found = recipe_search.effects(runs)
+    assert found["weight_decay", 1e-3]["error"].change == pytest.approx(0.3)
+    assert found["relu_after_conv3", True]["error"].change == pytest.approx(-0.2)
+    others = {name: effect for (name, _), effect in found.items() if name not in ("weight_decay", "relu_after_conv3")}
+    assert all(abs(effect["error"].change) < 1e-9 for effect in others.values())
+    assert recipe_search.table(runs).startswith("60 runs\n")
+
+
+def test_each_image_is_held_out_once() -> None:
+    held = [recipe_search.tenth(1003, which)[1] for which in range(10)]
+    stay = [recipe_search.tenth(1003, which)[0] for which in range(10)]
+    assert sorted(int(i) for part in held for i in part) == list(range(1003))
+    assert all(not set(a) & set(b) and len(a) + len(b) == 1003 for a, b in zip(stay, held, strict=True))
+
+
+def test_every_table_has_its_record() -> None:
+    for name, table in accuracy_tables.TABLES.items():
+        lines = table().splitlines()
+        assert len(lines) >= 3, name
+        assert len({line.count("|") for line in lines}) == 1, name
