@@ -26,9 +26,9 @@ _DEFAULT: dict[str, Any] = {
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": _DEFAULT,
-    # The most accuracy in one pass over the images.
-    "fast": _DEFAULT | {"epochs": 1},
-    # The most accuracy in twenty: distorted in all of them but the last, in which batch normalisation gets to know the
-    # images as they will come.
-    "best": _DEFAULT | {"rotation": 12.0, "shift": 2.0, "scale": 0.1, "shear": 8.0, "elastic": 2.0, "plain_epochs": 1},
+    # The most accuracy in one pass over the images: more and larger steps, and more weight decay, since few are made.
+    "fast": _DEFAULT | {"epochs": 1, "batch_size": 32, "lr": 0.08, "momentum": 0.85, "weight_decay": 1e-3},
+    # The most accuracy in twenty: distorted images in all epochs but the last, in which batch normalisation gets to
+    # know the images as they will come.
+    "best": _DEFAULT | {"rotation": 12.0, "shift": 1.0, "scale": 0.1, "shear": 8.0, "elastic": 2.0, "plain_epochs": 1},
 }
