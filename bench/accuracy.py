@@ -34,7 +34,7 @@ from xlenet.recipes import RECIPES  # noqa: E402
 CASES = {name: ["--recipe", name] for name in RECIPES}
 CASES |= {f"{name}+relu": [*options, "--relu-after-conv3"] for name, options in CASES.items()}
 
-_TEST_IMAGES = 10_000  # of MNIST, and of Fashion-MNIST
+_TEST_IMAGES = 10_000  # of MNIST, and of Fashion-MNIST, wherever it lies
 
 Record = dict[str, Any]
 
@@ -46,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("data_dir", "backend"):
         if getattr(chosen, name):
             options += [f"--{name.replace('_', '-')}", getattr(chosen, name)]
-    out = chosen.out or _ROOT / "bench" / "results" / f"accuracy_{chosen.data}_{chosen.backend or 'numpy'}.json"
+    name = Path(chosen.data).name
+    out = chosen.out or _ROOT / "bench" / "results" / f"accuracy_{name}_{chosen.backend or 'numpy'}.json"
     record: Record = {
         "what": "test accuracy of python -m xlenet.train after the last epoch",
-        "data": chosen.data,
+        "data": name,
         "options": chosen.options,
         "machine": describe_machine(),
         "recipes": {},
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     usual = ["fast", "default", "best", "best+relu"]
     add("--recipes", nargs="+", choices=CASES, default=usual, metavar="NAME", help=f"of {', '.join(CASES)}")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="N", help="default: 0 1 2 3 4")
-    add("--data", choices=["mnist", "fashion-mnist"], default="mnist", help="default: mnist")
+    add("--data", default="mnist", metavar="DATA", help="as of python -m xlenet.train (default: mnist)")
     add("--data-dir", metavar="DIR", help="folder of its files (default: as of python -m xlenet.train)")
     add("--backend", metavar="NAME", help="as of python -m xlenet.train")
     add("--jobs", type=int, default=1, metavar="N", help="so many runs at a time (default: 1)")
