@@ -21,9 +21,11 @@ sys.path.insert(0, str(_ROOT))
 
 from bench import accuracy_tables  # noqa: E402 - after the line above
 from bench.contenders import TITLES  # noqa: E402
+from bench.limits import OPTIONAL  # noqa: E402
 
 PAGES = (_ROOT / "README.md", _ROOT / "docs" / "accuracy.md", _ROOT / "docs" / "performance.md")
 RESULTS = _ROOT / "bench" / "results"
+GPU_RECORD = "gpu_check_nvidia_h100_80gb_hbm3.json"
 _PLACE = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -147,6 +149,58 @@ def _seconds(row: dict[str, Any]) -> str:
     return f"{epoch['median']:.2f} ({epoch['q1']:.2f}-{epoch['q3']:.2f})"
 
 
+def _gpu_stages() -> dict[str, Any]:
+    stages: dict[str, Any] = _record(GPU_RECORD)["stages"]
+    return stages
+
+
+def _gpu() -> str:
+    """Return the largest parts of a step and the sum of all, each beside its limit, and the first steps."""
+    record, stages = _record(GPU_RECORD), _gpu_stages()
+    machine, kernels = stages["machine"], stages["kernels"]
+    sizes = (64, 256, 1024)
+    by_size = [{part["part"]: part for part in kernels[f"batch_{size}"]} for size in sizes]
+    always = [name for name in by_size[0] if name not in OPTIONAL]
+    slowest = sorted(always, key=lambda name: -by_size[0][name]["microseconds"])[:5]
+
+    def row(title: str, names: list[str]) -> tuple[str, ...]:
+        sums = [
+            f"{sum(parts[name][what] for name in names):{form}}"
+            for parts in by_size
+            for what, form in (("microseconds", ".1f"), ("limit_microseconds", ".2g"))
+        ]
+        return (title, *sums)
+
+    rows = [row(f"`{name}`", [name]) for name in slowest]
+    rows.append(row(f"the other {len(always) - len(slowest)}", [name for name in always if name not in slowest]))
+    rows.append(row(f"**all {len(always)}**", always))
+    rows += [row(f"`{name}`, where a run has it", [name]) for name in by_size[0] if name in OPTIONAL]
+    head = ("part of a step, µs", *(title for size in sizes for title in (f"batch {size:,}", "limit")))
+    first, again = (stages["first_steps"][run] for run in ("first_run", "second_run_of_the_process"))
+    runtime = machine["cuda_runtime"]
+    return (
+        f"Measured {record['began_at'][:10]} on {machine['gpu']}, CuPy {machine['cupy']}, "
+        f"CUDA {runtime // 1000}.{runtime % 1000 // 10}, Python {machine['machine']['python']}, "
+        f"NumPy {machine['machine']['numpy']}.\n\n{_table(head, rows)}\n\n"
+        f"The first step of a process, which compiles the kernels, took {first[0] / 1e3:.1f} s, the second one "
+        f"{first[1]:.1f} ms, the sixth {first[-1]:.2f} ms; in another run of the same process the first one took "
+        f"{again[0]:.1f} ms. Epochs of {stages['training']['data']} by the training command, at batch 64: "
+        f"{', '.join(f'{seconds:.3f}' for seconds in stages['training']['seconds_by_epoch'])} s."
+    )
+
+
+def _gpu_epoch() -> str:
+    stages = _gpu_stages()
+    machine, training = stages["machine"], stages["training"]
+    last = training["history"][-1]
+    return (
+        f"On a GPU ({machine['gpu']}, CuPy {machine['cupy']}) an epoch of 60,000 images takes "
+        f"**{last['seconds']:.3f} s** at batch 64\nafter the first one, "
+        f"{round(last['images_per_second'], -3):,.0f} images a second; "
+        f"{training['epochs']} epochs read {training['test_accuracy']:.2%} of MNIST's test images.".replace("%", " %")
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "machine": _machine,
     "promises": _promises,
@@ -154,6 +208,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "also": _also,
     "flat": _flat,
     "epochs": _epochs,
+    "gpu": _gpu,
+    "gpu_epoch": _gpu_epoch,
 } | accuracy_tables.TABLES
 
 

@@ -339,7 +339,7 @@ def test_a_worker_has_the_threads_it_was_given(tmp_path, monkeypatch):
 def test_the_tables_in_the_docs_are_those_of_the_records(capsys):
     assert tables.main(["--check"]) == 0, capsys.readouterr().out
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
-    assert {"machine", "promises", "epochs"} <= set(re.findall(r"<!-- table: (\w+) -->", page))
+    assert {"machine", "promises", "epochs", "gpu"} <= set(re.findall(r"<!-- table: (\w+) -->", page))
     assert "| 1 | 64 |" in page
 
 
@@ -355,6 +355,20 @@ def test_a_table_that_is_not_its_records_is_found_and_mended(tmp_path, monkeypat
     assert text.startswith("before\n<!-- table: short -->\n\n| an epoch")
     assert text.endswith("\n\n<!-- end -->\nbehind\n")
     assert tables.main(["--check"]) == 0
+
+
+def test_the_rows_of_the_gpus_table_make_up_its_sum():
+    """Which is the one that `bench.gpu_stages` has found, and leaves out what only some runs have."""
+    kernels = json.loads((tables.RESULTS / tables.GPU_RECORD).read_text(encoding="utf-8"))["stages"]["kernels"]
+    cells = [line.strip("| ").split(" | ") for line in tables.TABLES["gpu"]().splitlines() if line.startswith("|")]
+    found = {title: [float(figure) for figure in figures] for title, *figures in cells[2:]}
+    assert list(found)[-2:] == ["**all 19**", "`distort`, where a run has it"]
+    *parts, whole, _ = found.values()
+    assert len(parts) == 6
+    assert np.sum(parts, axis=0) == pytest.approx(whole, rel=0.02)
+    sums = [kernels[f"batch_{n}_{what}_microseconds"] for n in (64, 256, 1024) for what in ("sum", "limit")]
+    assert whole == pytest.approx(sums, rel=0.02)
+    assert [first for first, *_ in parts[:5]] == sorted((first for first, *_ in parts[:5]), reverse=True)
 
 
 def test_a_promise_not_kept_is_said():
