@@ -70,6 +70,31 @@ def search(file: str) -> str:
     return _rows(("setting", "instead of", "mistakes, points", "loss"), rows)
 
 
+def carry_over() -> str:
+    """Return what strengths do to digits and to clothes, on the same tenths of the training images."""
+    lines = (RESULTS / "recipe_carry_over.jsonl").read_text(encoding="utf-8").splitlines()
+    errors: dict[tuple[float, ...], dict[str, dict[int, float]]] = {}
+    for run in map(json.loads, lines):
+        settings = run["settings"]
+        key = tuple(settings[name] for name in ("strength", "elastic", "plain_epochs"))
+        errors.setdefault(key, {}).setdefault(run["data"], {})[run["run"]] = run["error"]
+    shared = {data: set.intersection(*(set(by[data]) for by in errors.values() if data in by)) for data in _DATA}
+    rows = []
+    for (strength, elastic, plain), by_data in sorted(errors.items()):
+        cells = (_mean_error(by_data.get(data, {}), shared[data]) for data in _DATA)
+        rows.append((f"{strength:g}", f"{elastic:g}", f"{plain}" if strength else "all", *cells))
+    return _rows(
+        ("strength", "elastic", "plain epochs", *(f"{data}, {len(shared[data])} tenths" for data in _DATA)), rows
+    )
+
+
+_DATA = ("fashion-mnist", "mnist")
+
+
+def _mean_error(errors: dict[int, float], tenths: set[int]) -> str:
+    return f"{sum(errors[tenth] for tenth in tenths) / len(tenths):.2f} %" if errors else ""
+
+
 def _points(effect: Effect, digits: int) -> str:
     return f"{effect.change:+.{digits}f} ± {effect.error:.{digits}f}"
 
@@ -78,6 +103,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": lambda: accuracy("mnist"),
     "accuracy_fashion": lambda: accuracy("fashion-mnist"),
     "times_to_accuracy": times,
+    "carry_over": carry_over,
     "search_wide": lambda: search("recipe_search_wide.jsonl"),
     "search_near": lambda: search("recipe_search_near.jsonl"),
 }
