@@ -87,6 +87,16 @@ def test_another_optimiser_has_its_own_rates(name: str, optimizer: str) -> None:
     assert completed("--recipe", name, "--optimizer", optimizer, "--lr", "0.7").lr == 0.7
 
 
+def test_the_help_tells_what_each_recipe_makes_of_an_option() -> None:
+    text = " ".join(training_options().format_help().split())
+    assert "0.05 for nesterov (0.08 with fast)" in text
+    assert "0.0005 for nesterov (0.001 with fast)" in text
+    for name, recipe in RECIPES.items():
+        assert all(
+            f"{value:g} with {name}" in text for option, value in recipe.items() if value != RECIPES["default"][option]
+        )
+
+
 def test_a_batch_is_not_larger_than_what_there_is() -> None:
     assert completed("--recipe", "best", "--train-size", "12", "--validation", "2").batch_size == 10
 
