@@ -195,9 +195,13 @@ def table(runs: list[Record]) -> str:
 
 
 def _least_squares(matrix: Any, values: Any) -> tuple[Any, Any]:
-    """Return the solution and the standard error of each of its numbers."""
-    solution = np.linalg.lstsq(matrix, values, rcond=None)[0]
-    spare = max(len(values) - matrix.shape[1], 1)
+    """Return the solution and the standard error of each of its numbers; all are NaN where there are too few runs to
+    tell one setting from another, or from chance.
+    """
+    solution, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
+    spare = len(values) - matrix.shape[1]
+    if spare < 1 or rank < matrix.shape[1]:
+        return np.full(matrix.shape[1], np.nan), np.full(matrix.shape[1], np.nan)
     variance = ((values - matrix @ solution) ** 2).sum() / spare
     return solution, np.sqrt(np.diag(np.linalg.pinv(matrix.T @ matrix)) * variance)
 

@@ -182,6 +182,19 @@ def test_effects_are_found_among_noise_and_hard_tenths() -> None:
     assert recipe_search.table(runs).startswith("60 runs\n")
 
 
+def test_too_few_runs_say_nothing() -> None:
+    """And not that they are certain; nor do settings that were never apart."""
+    runs = [
+        {"run": number, "settings": recipe_search.draw(number), "error": float(number % 3), "loss": 0.0}
+        for number in range(12)
+    ]
+    assert all(math.isnan(number) for effect in recipe_search.effects(runs).values() for number in effect["error"])
+    many: list[Any] = [{"run": n, "settings": recipe_search.draw(n), "error": 0.0, "loss": 0.0} for n in range(60)]
+    for run in many:
+        run["settings"]["warmup"] = 0.4 if run["settings"]["relu_after_conv3"] else 0.2
+    assert all(math.isnan(number) for effect in recipe_search.effects(many).values() for number in effect["error"])
+
+
 def test_each_image_is_held_out_once() -> None:
     held = [recipe_search.tenth(1003, which)[1] for which in range(10)]
     stay = [recipe_search.tenth(1003, which)[0] for which in range(10)]
