@@ -29,7 +29,7 @@ import numpy as np
 _ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(_ROOT))  # measure the checkout that this file lies in, whether it is installed or not
 
-from xlenet import SGD, AdamW, LeNet5, use_backend  # noqa: E402 - after the line above
+from xlenet import SGD, AdamW, LeNet5, use_backend, use_threads  # noqa: E402 - after the line above
 from xlenet.data import Augmentation, Images, load  # noqa: E402
 from xlenet.schedules import one_cycle  # noqa: E402
 from xlenet.training import Progress, evaluate, fit  # noqa: E402
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table([json.loads(line) for file in chosen.effects for line in file.read_text().splitlines()]))
         return 0
     began, runs = time.perf_counter(), []
-    with use_backend(chosen.backend):
+    with use_backend(chosen.backend), use_threads(1):
         dataset = load(chosen.data, chosen.data_dir)
         for number in range(chosen.first, chosen.first + chosen.runs):
             if time.perf_counter() - began > chosen.seconds:
@@ -195,9 +195,13 @@ def table(runs: list[Record]) -> str:
 
 
 def _least_squares(matrix: Any, values: Any) -> tuple[Any, Any]:
-    """Return the solution and the standard error of each of its numbers."""
-    solution = np.linalg.lstsq(matrix, values, rcond=None)[0]
-    spare = max(len(values) - matrix.shape[1], 1)
+    """Return the solution and the standard error of each of its numbers; all are NaN where there are too few runs to
+    tell one setting from another, or from chance.
+    """
+    solution, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
+    spare = len(values) - matrix.shape[1]
+    if spare < 1 or rank < matrix.shape[1]:
+        return np.full(matrix.shape[1], np.nan), np.full(matrix.shape[1], np.nan)
     variance = ((values - matrix @ solution) ** 2).sum() / spare
     return solution, np.sqrt(np.diag(np.linalg.pinv(matrix.T @ matrix)) * variance)
 

@@ -27,7 +27,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(_ROOT))  # measure the checkout that this file lies in, whether it is installed or not
 
 from bench.machine import describe_machine  # noqa: E402 - after the line above
-from xlenet import SGD, LeNet5, use_backend  # noqa: E402
+from xlenet import SGD, LeNet5, use_backend, use_threads  # noqa: E402
 from xlenet.data import Images, Normalization, hold_out, load  # noqa: E402
 from xlenet.files import write_bytes_atomically  # noqa: E402
 from xlenet.recipes import RECIPES  # noqa: E402
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     out = chosen.out or _ROOT / "bench" / "results" / f"time_to_accuracy_{chosen.backend.partition(':')[0]}.json"
     record: dict[str, Any] = {"what": __doc__.partition("\n")[0], "machine": describe_machine(), "targets": {}}
-    with use_backend(chosen.backend):
+    with use_backend(chosen.backend), use_threads(1):
         mnist = load("mnist", chosen.data_dir)
         first = _train(mnist.x_train, mnist.y_train, PLANS[0], seed=0)[0]
         record["first_run"] = {"command": PLANS[0].command, "seconds": first}

@@ -87,6 +87,16 @@ def test_another_optimiser_has_its_own_rates(name: str, optimizer: str) -> None:
     assert completed("--recipe", name, "--optimizer", optimizer, "--lr", "0.7").lr == 0.7
 
 
+def test_the_help_tells_what_each_recipe_makes_of_an_option() -> None:
+    text = " ".join(training_options().format_help().split())
+    assert "0.05 for nesterov (0.08 with fast)" in text
+    assert "0.0005 for nesterov (0.001 with fast)" in text
+    for name, recipe in RECIPES.items():
+        assert all(
+            f"{value:g} with {name}" in text for option, value in recipe.items() if value != RECIPES["default"][option]
+        )
+
+
 def test_a_batch_is_not_larger_than_what_there_is() -> None:
     assert completed("--recipe", "best", "--train-size", "12", "--validation", "2").batch_size == 10
 
@@ -170,6 +180,19 @@ def test_effects_are_found_among_noise_and_hard_tenths() -> None:
     others = {name: effect for (name, _), effect in found.items() if name not in ("weight_decay", "relu_after_conv3")}
     assert all(abs(effect["error"].change) < 1e-9 for effect in others.values())
     assert recipe_search.table(runs).startswith("60 runs\n")
+
+
+def test_too_few_runs_say_nothing() -> None:
+    """And not that they are certain; nor do settings that were never apart."""
+    runs = [
+        {"run": number, "settings": recipe_search.draw(number), "error": float(number % 3), "loss": 0.0}
+        for number in range(12)
+    ]
+    assert all(math.isnan(number) for effect in recipe_search.effects(runs).values() for number in effect["error"])
+    many: list[Any] = [{"run": n, "settings": recipe_search.draw(n), "error": 0.0, "loss": 0.0} for n in range(60)]
+    for run in many:
+        run["settings"]["warmup"] = 0.4 if run["settings"]["relu_after_conv3"] else 0.2
+    assert all(math.isnan(number) for effect in recipe_search.effects(many).values() for number in effect["error"])
 
 
 def test_each_image_is_held_out_once() -> None:

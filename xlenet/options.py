@@ -53,14 +53,19 @@ def training_options() -> argparse.ArgumentParser:
     )
     add("--optimizer", choices=list(LEARNING_RATES), help=_by_recipe("optimizer"))
     add("--momentum", type=share, metavar="X", help=f"of sgd and nesterov ({_by_recipe('momentum')})")
-    add("--lr", type=positive, metavar="X", help=f"peak learning rate (default: {_each(LEARNING_RATES)})")
+    add("--lr", type=positive, metavar="X", help=f"peak learning rate ({_by_optimizer('lr', LEARNING_RATES)})")
     add("--schedule", choices=list(SCHEDULES), help=_by_recipe("schedule"))
-    add("--weight-decay", type=rate, metavar="X", help=f"of weights alone (default: {_each(WEIGHT_DECAYS)})")
+    add(
+        "--weight-decay",
+        type=rate,
+        metavar="X",
+        help=f"of weights alone ({_by_optimizer('weight_decay', WEIGHT_DECAYS)})",
+    )
     _add_augmentation(parser)
     add("--clip", type=positive, metavar="X", help="largest norm of the gradient (default: any)")
     add("--lowering", choices=["rows", "img2col"], default="rows", help="of the convolutions (default: rows)")
     add("--relu-after-conv3", action="store_true", help="put a ReLU between conv3 and fc4")
-    add("--seed", type=whole(0), default=0, metavar="N", help="of first weights and order of images (default: 0)")
+    add("--seed", type=whole(0), default=0, metavar="N", help="of first weights, order and distortion (default: 0)")
     add_backend(parser)
     add(
         "--threads",
@@ -110,6 +115,17 @@ def _by_recipe(name: str) -> str:
     return ", ".join((f"default: {_text(usual)}", *others))
 
 
+def _by_optimizer(name: str, values: dict[str, float]) -> str:
+    """Return what an option is by default for each optimiser, and what recipes make of it for their own one."""
+
+    def of(optimizer: str, value: float) -> str:
+        recipes = {key: recipe[name] for key, recipe in RECIPES.items() if recipe["optimizer"] == optimizer}
+        others = ", ".join(f"{_text(other)} with {key}" for key, other in recipes.items() if other != value)
+        return f"{_text(value)} for {optimizer}" + (f" ({others})" if others else "")
+
+    return "default: " + ", ".join(of(*pair) for pair in values.items())
+
+
 def _text(value: float | int | str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -131,10 +147,6 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """Add ``--data-dir``, which all command lines that load data sets have."""
     words = "folder of mnist and fashion-mnist (default: XLENET_DATA_DIR, else the cache folder)"
     parser.add_argument("--data-dir", type=path, metavar="DIR", help=words)
-
-
-def _each(values: dict[str, float]) -> str:
-    return ", ".join(f"{value:g} for {name}" for name, value in values.items())
 
 
 def path(text: str) -> str:
