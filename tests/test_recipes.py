@@ -17,6 +17,8 @@ from xlenet.options import LEARNING_RATES, WEIGHT_DECAYS, training_options
 from xlenet.recipes import RECIPES
 from xlenet.schedules import SCHEDULES
 
+ROOT = Path(__file__).parent.parent
+
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,23 +134,61 @@ def test_a_run_says_what_it_did_and_goes_on_as_it_was(tmp_path: Path, capsys: py
     assert call(*spelt_out, "--resume", snapshots[1], "--out", again) == 0, capsys.readouterr().err
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert call("--epochs=4", "--resume", snapshots[1], "--out", tmp_path / "other") == 2
-    assert "expected the same run" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "expected the same run" in told
+    assert "--recipe best" in told
 
 
 def test_distortion_and_its_end_are_part_of_the_run(tmp_path: Path) -> None:
-    """What is named by itself changes the model; epochs that are all plain do not."""
+    """What is named by itself changes the model, and so does where it ends."""
     models = {}
     for name, words in {
         "plain": [],
         "bent": ["--elastic=2"],
         "last one plain": ["--elastic=2", "--plain-epochs=1"],
-        "all plain": ["--elastic=2", "--plain-epochs=2"],
     }.items():
         assert call("--epochs=2", *words, "--quiet", "--out", tmp_path / name) == 0
         models[name] = (tmp_path / name / "model.safetensors").read_bytes()
-    arrays = {name: data[data.index(b"}}") + 2 :] for name, data in models.items()}
-    assert arrays["all plain"] == arrays["plain"]
-    assert len(set(arrays.values())) == 3
+    arrays = [data[data.index(b"}}") + 2 :] for data in models.values()]
+    assert len(set(arrays)) == 3
+
+
+def test_some_epoch_is_distorted_where_anything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe's plain epochs give way to a short run; those that are named are told."""
+    assert completed("--recipe", "best", "--epochs", "1").plain_epochs == 0
+    assert completed("--recipe", "best", "--epochs", "2").plain_epochs == 1
+    assert completed("--recipe", "best", "--epochs", "9").plain_epochs == RECIPES["best"]["plain_epochs"]
+    assert completed("--plain-epochs", "30").plain_epochs == 30, "nothing is distorted"
+    assert call("--recipe=best", "--epochs=2", "--plain-epochs=2", "--out", tmp_path / "out") == 2
+    assert "--plain-epochs: got 2 of 2; expected fewer" in capsys.readouterr().err
+
+
+def test_the_docs_show_the_recipe_as_it_is() -> None:
+    recipe = RECIPES["best"]
+    names = ("rotation", "shift", "scale", "shear", "elastic", "plain_epochs")
+    words = ", ".join(f"{name}={recipe[name]:g}" for name in names)
+    for page in ("accuracy.md", "recipes.md"):
+        assert f"Augmentation({words})" in (ROOT / "docs" / page).read_text(encoding="utf-8"), page
+
+
+def test_a_snapshot_of_a_version_without_recipes_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xlenet import snapshots
+
+    whole = tmp_path / "whole"
+    assert call("--epochs=3", "--keep=9", "--out", whole) == 0
+    load = snapshots.load_snapshot
+
+    def old(path: Any) -> Any:
+        snapshot = load(path)
+        new = {"recipe", "rotation", "shift", "scale", "shear", "elastic", "plain_epochs"}
+        return snapshot._replace(config={k: v for k, v in snapshot.config.items() if k not in new})
+
+    monkeypatch.setattr(train, "load_snapshot", old)
+    first = sorted((whole / "snapshots").iterdir())[0]
+    assert call("--epochs=3", "--resume", first, "--out", tmp_path / "again") == 0
+    again = (tmp_path / "again" / "model.safetensors").read_bytes()
+    assert again == (whole / "model.safetensors").read_bytes()
+    assert call("--epochs=3", "--rotation=5", "--resume", first, "--out", tmp_path / "third") == 2
 
 
 # ==== what is measured of them ====

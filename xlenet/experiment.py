@@ -69,9 +69,17 @@ def complete(options: argparse.Namespace, dataset: Dataset) -> None:
     if options.optimizer not in (None, recipe["optimizer"]):  # whose rates are its own
         rates = {"lr": LEARNING_RATES[options.optimizer], "weight_decay": WEIGHT_DECAYS[options.optimizer]}
         recipe = recipe | rates
+    named_plain = options.plain_epochs
     for name, value in recipe.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    if options.plain_epochs >= options.epochs and augmentation(options):
+        if named_plain is not None:
+            raise UsageError(
+                f"--plain-epochs: got {named_plain} of {options.epochs}; expected fewer than there are epochs, where "
+                "something is to be distorted"
+            )
+        options.plain_epochs = options.epochs - 1
 
 
 def augmentation(options: argparse.Namespace) -> Augmentation:

@@ -24,6 +24,7 @@ from .data.registry import NAMES
 from .errors import DataNotFoundError, DivergedError, shown
 from .experiment import Experiment, UsageError, augmentation, complete, configuration, make_experiment
 from .options import training_options
+from .recipes import RECIPES
 from .runs import RunFolder, new_run_folder, titled
 from .schedules import SCHEDULES
 from .snapshot_format import check_place
@@ -245,15 +246,19 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
         snapshot = load_snapshot(options.resume)
     if snapshot is not None:
         here = json.loads(json.dumps(config))
-        names = (here.keys() | snapshot.config.keys()) - _MAY_DIFFER
+        there = RECIPES["default"] | snapshot.config  # a version without recipes did not write what it did not know
+        names = (here.keys() | there.keys()) - _MAY_DIFFER
         digest = here.get("data_digest")
-        same_data = digest is not None and digest == snapshot.config.get("data_digest")  # whatever it is called now
+        same_data = digest is not None and digest == there.get("data_digest")  # whatever it is called now
         for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
-            mine, theirs = here.get(name), snapshot.config.get(name)
+            mine, theirs = here.get(name), there.get(name)
             if mine != theirs and not (name == "data" and same_data):
+                recipe = there.get("recipe", "default")
+                other = recipe in RECIPES and recipe != here["recipe"]
+                began = "the options it began with" + (f", --recipe {recipe}" if other else "")
                 raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
-                    "it the options it began with"
+                    f"it {began}"
                 )
         steps = -(-images // options.batch_size)
         check_place(snapshot.position, snapshot.steps, options.epochs, steps)

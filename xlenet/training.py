@@ -256,7 +256,7 @@ def fit(
         optimizer.check()
     ready = _ready(model, x, y, optimizer, test, validation, epochs, batch_size, lr, start)
     train, batch_size, start = ready.train, ready.batch_size, ready.start
-    size = check_augmentation(augmentation, train)
+    size = check_augmentation(augmentation, train, epochs)
     if optimizer is None:  # last: making one moves the model's parameters
         optimizer = SGD(model, nesterov=True, weight_decay=WEIGHT_DECAY)
     for _, leaf in model.leaves():

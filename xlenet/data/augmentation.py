@@ -69,7 +69,7 @@ class Augmentation:
         return any(self.by)
 
 
-def check_augmentation(augmentation: Any, train: Labelled) -> tuple[int, int] | None:
+def check_augmentation(augmentation: Any, train: Labelled, epochs: int) -> tuple[int, int] | None:
     """Say what is wrong with an augmentation, or with what it is for; return height and width of the images to be
     distorted, or None where nothing is.
     """
@@ -78,6 +78,11 @@ def check_augmentation(augmentation: Any, train: Labelled) -> tuple[int, int] | 
     check_kind("fit", "augmentation", augmentation, Augmentation, "an xlenet.data.Augmentation, or None")
     if not augmentation:
         return None
+    if augmentation.plain_epochs >= epochs:
+        raise ValueError(
+            f"fit: got plain_epochs {augmentation.plain_epochs} of {epochs} epochs; expected fewer, so that some are "
+            "distorted; train longer, or leave the augmentation out"
+        )
     shape = tuple(train.batch(slice(0, 1))[0].shape)  # a data set of one's own may make another one than it keeps
     if len(shape) != 4:
         raise ValueError(

@@ -141,9 +141,9 @@ def _sample(x: Array, down: Array, across: Array, out: Array) -> None:
     c, h, w, n = x.shape
     top, below = _split(down, h, xp)
     left, beside = _split(across, w, xp)
-    top *= w
-    top += left
-    first = xp.astype(top, xp.int64)  # exact: an image has fewer pixels than the type whole numbers
+    first = xp.astype(top, xp.int64)
+    first *= w
+    first += xp.astype(left, xp.int64)
     first *= n
     first += arange(n, like=x)
     first = xp.reshape(first, (-1,))
