@@ -11,8 +11,6 @@ from bench.recipe_search import LEVELS, Effect, effects
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
-_NAMES = {"": "the user's own network", "+relu": "with a ReLU after conv3"}
-
 
 def _record(name: str) -> dict[str, Any] | None:
     path = RESULTS / name
@@ -24,21 +22,29 @@ def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def accuracy(data: str) -> str:
-    """Return what each recipe reaches on NumPy, and its mean on CuPy where that was measured."""
+    """Return what each recipe reaches on NumPy, and its mean on CuPy where the same was measured there."""
     here, gpu = _record(f"accuracy_{data}_numpy.json"), _record(f"accuracy_{data}_cupy.json")
     rows = []
     for case, found in (here or {"recipes": {}})["recipes"].items():
         there = (gpu or {"recipes": {}})["recipes"].get(case)
+        spread, count = found["standard_deviation"], len(found["accuracies"])
         rows.append((
             f"`{found['command']}`",
             f"**{found['mean']:.2%}**",
             ", ".join(f"{100 * accuracy:.2f}" for accuracy in found["accuracies"]),
-            f"{100 * found['standard_deviation']:.2f}",
+            "" if spread is None else f"{100 * spread / count**0.5:.2f}",
             f"{100 * found['standard_error_of_the_test_set']:.2f}",
-            f"{there['mean']:.2%}" if there else "not yet run",
+            f"{there['mean']:.2%}" if there and _settings(there) == _settings(found) else "not yet run",
         ))  # fmt: skip
-    head = ("command, with `--seed 0` to `--seed 4`", "mean", "each, %", "sd, points", "se, points", "mean on CuPy")
+    head = ("command", "mean", "by seed, %", "± by seeds", "± by test images", "mean on CuPy")
     return _rows(head, rows)
+
+
+def _settings(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a recipe was when it was measured, but for where and with which seeds."""
+    config = next(iter(found["runs"].values()))["config"]
+    elsewhere = ("backend", "data", "seed", "threads", "versions")
+    return {name: value for name, value in config.items() if name not in elsewhere}
 
 
 def times() -> str:
@@ -53,10 +59,11 @@ def times() -> str:
                 f"{float(target):.1%}",
                 where,
                 f"**{found['seconds']:.2f} s**" if found["reached"] else "not reached",
+                f"{record['first_run']['seconds']:.1f} s" if record else "",
                 f"{found['mean']:.2%}" if "mean" in found else "",
                 f"`{found['command']}`" if "command" in found else "",
             ))  # fmt: skip
-    return _rows(("read", "on", "after", "mean of five seeds", "the same as"), rows)
+    return _rows(("read", "on", "after", "the first run of a process", "mean of five seeds", "the same as"), rows)
 
 
 def search(file: str) -> str:

@@ -407,7 +407,7 @@ def test_the_guard_compares_in_one_process(capsys, monkeypatch):
     assert guard.main(["--turns", "1", "--at-most", "1e9"]) == 0
     out, _ = capsys.readouterr()
     assert "of textbook algorithm's" in out
-    assert "distorting a batch" in out
+    assert "with distorted images" in out
     monkeypatch.setattr(guard, "LARGEST_SHARE", 0)
     assert guard.main(["--turns", "1", "--at-most", "1e9"]) == 1
     assert "too slow" in capsys.readouterr().err

@@ -197,14 +197,21 @@ def test_a_snapshot_of_a_version_without_recipes_goes_on(tmp_path: Path, monkeyp
 def test_a_summary_is_that_of_the_last_epochs() -> None:
     runs = {seed: {"epochs": [{"test_accuracy": 0.5, "seconds": 9.0}, {"test_accuracy": last, "seconds": seconds}]}
             for seed, last, seconds in ((0, 0.99, 1.0), (1, 0.97, 3.0))}  # fmt: skip
-    found = accuracy.summary("best+relu", runs)
-    assert found["command"] == "python -m xlenet.train --recipe best --relu-after-conv3"
+    found = accuracy.summary(runs, 400)
     assert found["mean"] == pytest.approx(0.98)
     assert found["standard_deviation"] == pytest.approx(0.01 * math.sqrt(2))
-    assert found["standard_error_of_the_test_set"] == pytest.approx(math.sqrt(0.98 * 0.02 / 10_000))
+    assert found["standard_error_of_the_test_set"] == pytest.approx(0.007)
     assert found["seconds_per_epoch"] == 6.0
     assert "mean 98.000%" in accuracy.line("best+relu", found)
-    assert accuracy.summary("fast", {0: runs[0]})["standard_deviation"] is None
+    one = accuracy.summary({0: runs[0]}, 400)
+    assert one["standard_deviation"] is None
+    assert "standard deviation -" in accuracy.line("fast", one)
+
+
+def test_options_of_ones_own_do_not_replace_what_is_published(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        accuracy.main(["--recipes", "fast", "--", "--lr", "0.1"])
+    assert "--out" in capsys.readouterr().err
 
 
 def test_effects_are_found_among_noise_and_hard_tenths() -> None:
