@@ -22,22 +22,21 @@ def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def accuracy(data: str) -> str:
-    """Return what each recipe reaches on NumPy, and its mean on CuPy where the same was measured there."""
-    here, gpu = _record(f"accuracy_{data}_numpy.json"), _record(f"accuracy_{data}_cupy.json")
+    """Return what each recipe reaches on NumPy and on CuPy, as far as it was measured."""
+    here, gpu = ((_record(f"accuracy_{data}_{name}.json") or {"recipes": {}})["recipes"] for name in ("numpy", "cupy"))
     rows = []
-    for case, found in (here or {"recipes": {}})["recipes"].items():
-        there = (gpu or {"recipes": {}})["recipes"].get(case)
+    for case, found in (here or gpu).items():
+        there = gpu.get(case)
         spread, count = found["standard_deviation"], len(found["accuracies"])
         rows.append((
             f"`{found['command']}`",
-            f"**{found['mean']:.2%}**",
+            f"**{found['mean']:.2%}**" if here else "not yet run",
             ", ".join(f"{100 * accuracy:.2f}" for accuracy in found["accuracies"]),
             "" if spread is None else f"{100 * spread / count**0.5:.2f}",
             f"{100 * found['standard_error_of_the_test_set']:.2f}",
             f"{there['mean']:.2%}" if there and _settings(there) == _settings(found) else "not yet run",
         ))  # fmt: skip
-    head = ("command", "mean", "by seed, %", "± by seeds", "± by test images", "mean on CuPy")
-    return _rows(head, rows)
+    return _rows(("command", "mean on NumPy", "by seed, %", "± by seeds", "± by test images", "mean on CuPy"), rows)
 
 
 def _settings(found: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def complete(options: argparse.Namespace, dataset: Dataset) -> None:
         options.batch_size = min(recipe["batch_size"], left)
     if options.batch_size > left:
         raise UsageError(f"--batch-size: got {options.batch_size}; expected at most {left}, the number of images")
-    if options.optimizer not in (None, recipe["optimizer"]):  # whose rates are its own
+    usual = LEARNING_RATES[recipe["optimizer"]]
+    if LEARNING_RATES[options.optimizer or recipe["optimizer"]] != usual:  # the recipe's rates are for another kind
         rates = {"lr": LEARNING_RATES[options.optimizer], "weight_decay": WEIGHT_DECAYS[options.optimizer]}
         recipe = recipe | rates
     named_plain = options.plain_epochs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, on_device_of, to_device, zeros
+from ..backend import Array, copy, on_device_of, to_device, zeros
 from ..checks import check_axes, check_floating, check_kind, integer, number
 from ..workspace import Workspace
 from .distort import distort, spline
@@ -153,4 +153,6 @@ def augment(x: Array, augmentation: Augmentation, *, seed: int = 0, step: int = 
     check_axes("augment", "(N, C, H, W)", x=x)
     check_kind("augment", "augmentation", augmentation, Augmentation, "an xlenet.data.Augmentation")
     seed, step = integer("augment", "seed", seed, 0), integer("augment", "step", step, 0)
+    if not augmentation:
+        return copy(x)
     return Augmenter(augmentation, x.shape[2:], x, seed, step)(x, None)
