@@ -116,10 +116,11 @@ def _by_recipe(name: str) -> str:
 
 
 def _by_optimizer(name: str, values: dict[str, float]) -> str:
-    """Return what an option is by default for each optimiser, and what recipes make of it for their own one."""
+    """Return what an option is by default for each optimiser, and what recipes make of it for theirs and its kin."""
 
     def of(optimizer: str, value: float) -> str:
-        recipes = {key: recipe[name] for key, recipe in RECIPES.items() if recipe["optimizer"] == optimizer}
+        rate = LEARNING_RATES[optimizer]
+        recipes = {key: r[name] for key, r in RECIPES.items() if LEARNING_RATES[r["optimizer"]] == rate}
         others = ", ".join(f"{_text(other)} with {key}" for key, other in recipes.items() if other != value)
         return f"{_text(value)} for {optimizer}" + (f" ({others})" if others else "")
 
