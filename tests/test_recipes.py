@@ -12,6 +12,7 @@ import pytest
 from bench import accuracy, accuracy_tables, recipe_search
 from tests.train_on_tiny_data import tiny_dataset
 from xlenet import train
+from xlenet.data import Augmentation
 from xlenet.experiment import augmentation, complete
 from xlenet.options import LEARNING_RATES, WEIGHT_DECAYS, training_options
 from xlenet.recipes import RECIPES
@@ -69,6 +70,11 @@ def test_what_the_names_promise() -> None:
     best = augmentation(completed("--recipe", "best"))
     assert all(best.by)
     assert best.plain_epochs >= 1
+
+
+def test_each_flag_is_the_strength_of_its_name() -> None:
+    words = ("--rotation=1", "--shift=2", "--scale=0.3", "--shear=4", "--elastic=5", "--plain-epochs=6")
+    assert augmentation(completed(*words)) == Augmentation(1, 2, 0.3, 4, 5, 6)
 
 
 # ==== what is said counts more ====
