@@ -961,7 +961,7 @@ FAULTS = [
     ),
     *_of("train.py", "tests/test_recipes.py",
         ("train: images are not distorted", "            augmentation=augmentation(options),\n", ""),
-        ("train: snapshots without recipes are of another run", 'RECIPES["default"] | snapshot.config', "snapshot.config"),
+        ("train: snapshots without recipes are of another run", 'RECIPES["default"] | written for written in', "written for written in"),
         ("train: another recipe goes on", 'mine != theirs and not', 'False and not'),
     ),
     *_of("steps.py", "tests/test_augmentation.py tests/test_graph.py",

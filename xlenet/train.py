@@ -245,8 +245,8 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
     else:
         snapshot = load_snapshot(options.resume)
     if snapshot is not None:
-        here = json.loads(json.dumps(config))
-        there = RECIPES["default"] | snapshot.config  # a version without recipes did not write what it did not know
+        # A version without recipes did not write what it did not know.
+        here, there = (RECIPES["default"] | written for written in (json.loads(json.dumps(config)), snapshot.config))
         names = (here.keys() | there.keys()) - _MAY_DIFFER
         digest = here.get("data_digest")
         same_data = digest is not None and digest == there.get("data_digest")  # whatever it is called now
