@@ -254,7 +254,7 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
             mine, theirs = here.get(name), there.get(name)
             if mine != theirs and not (name == "data" and same_data):
                 recipe = there.get("recipe", "default")
-                other = recipe in RECIPES and recipe != here.get("recipe", "default")
+                other = isinstance(recipe, str) and recipe in RECIPES and recipe != here.get("recipe", "default")
                 began = "the options it began with" + (f", --recipe {recipe}" if other else "")
                 raise UsageError(
                     f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
