@@ -15,7 +15,7 @@ from .errors import XlenetError
 from .models import LeNet5
 from .optim import SGD, Adam, AdamW, Optimizer
 from .options import LEARNING_RATES, WEIGHT_DECAYS
-from .recipes import RECIPES
+from .recipes import RECIPES, STRENGTHS
 
 # Options that decide nothing about the model, or that stand elsewhere in the configuration.
 _NOT_OF_THE_RUN = (
@@ -85,14 +85,7 @@ def complete(options: argparse.Namespace, dataset: Dataset) -> None:
 
 def augmentation(options: argparse.Namespace) -> Augmentation:
     """Return how much the images are to be distorted; `options` are complete."""
-    return Augmentation(
-        rotation=options.rotation,
-        shift=options.shift,
-        scale=options.scale,
-        shear=options.shear,
-        elastic=options.elastic,
-        plain_epochs=options.plain_epochs,
-    )
+    return Augmentation(**{name: getattr(options, name) for name in STRENGTHS})
 
 
 def _make_images(dataset: Dataset, options: argparse.Namespace) -> tuple[Images, Images | None, Images]:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# The options that say how images are distorted.
+STRENGTHS = ("rotation", "shift", "scale", "shear", "elastic", "plain_epochs")
+
 # What the training command does where nothing else is said, by the names of its options.
 _DEFAULT: dict[str, Any] = {
     "epochs": 20,
@@ -16,11 +19,7 @@ _DEFAULT: dict[str, Any] = {
     "lr": 0.05,
     "schedule": "one-cycle",
     "weight_decay": 5e-4,
-    "rotation": 0.0,
-    "shift": 0.0,
-    "scale": 0.0,
-    "shear": 0.0,
-    "elastic": 0.0,
+    **dict.fromkeys(STRENGTHS, 0.0),
     "plain_epochs": 0,
 }
 

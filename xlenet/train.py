@@ -24,7 +24,7 @@ from .data.registry import NAMES
 from .errors import DataNotFoundError, DivergedError, shown
 from .experiment import Experiment, UsageError, augmentation, complete, configuration, make_experiment
 from .options import training_options
-from .recipes import RECIPES
+from .recipes import RECIPES, STRENGTHS
 from .runs import RunFolder, new_run_folder, titled
 from .schedules import SCHEDULES
 from .snapshot_format import check_place
@@ -33,6 +33,8 @@ from .training import BATCH_SIZE, Epoch, Position, Progress, best_epoch, check_f
 
 _FOLLOW = {"batch_size", "lr", "train_size", "weight_decay"}  # from others, where nobody has said them
 _MAY_DIFFER = {"backend", "recipe", "threads", "versions"}  # between a run and the one that goes on with it
+# What a version without augmentation did, and did not write down.
+_UNKNOWN_BEFORE = {name: RECIPES["default"][name] for name in STRENGTHS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -245,8 +247,7 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
     else:
         snapshot = load_snapshot(options.resume)
     if snapshot is not None:
-        # A version without recipes did not write what it did not know.
-        here, there = (RECIPES["default"] | written for written in (json.loads(json.dumps(config)), snapshot.config))
+        here, there = (_UNKNOWN_BEFORE | written for written in (json.loads(json.dumps(config)), snapshot.config))
         names = (here.keys() | there.keys()) - _MAY_DIFFER
         digest = here.get("data_digest")
         same_data = digest is not None and digest == there.get("data_digest")  # whatever it is called now
