@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.markdown import table
 from bench.recipe_search import LEVELS, Effect, effects
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -15,10 +16,6 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def _record(name: str) -> dict[str, Any] | None:
     path = RESULTS / name
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, tuple("---" for _ in head), *rows))
 
 
 def accuracy(data: str) -> str:
@@ -30,13 +27,13 @@ def accuracy(data: str) -> str:
         spread, count = found["standard_deviation"], len(found["accuracies"])
         rows.append((
             f"`{found['command']}`",
-            f"**{found['mean']:.2%}**" if here else "not yet run",
+            f"**{100 * found['mean']:.2f} %**" if here else "not yet run",
             ", ".join(f"{100 * accuracy:.2f}" for accuracy in found["accuracies"]),
             "" if spread is None else f"{100 * spread / count**0.5:.2f}",
             f"{100 * found['standard_error_of_the_test_set']:.2f}",
-            f"{there['mean']:.2%}" if there and _settings(there) == _settings(found) else "not yet run",
+            f"{100 * there['mean']:.2f} %" if there and _settings(there) == _settings(found) else "not yet run",
         ))  # fmt: skip
-    return _rows(("command", "mean on NumPy", "by seed, %", "± by seeds", "± by test images", "mean on CuPy"), rows)
+    return table(("command", "mean on NumPy", "by seed, %", "± by seeds", "± by test images", "mean on CuPy"), rows)
 
 
 def _settings(found: dict[str, Any]) -> dict[str, Any]:
@@ -55,14 +52,14 @@ def times() -> str:
             gpu = (record or {})["machine"]["gpus"]
             where = gpu[0].split(",")[0] if backend == "cupy" and gpu else "NumPy, one thread"
             rows.append((
-                f"{float(target):.1%}",
+                f"{100 * float(target):.1f} %",
                 where,
                 f"**{found['seconds']:.2f} s**" if found["reached"] else "not reached",
                 f"{record['first_run']['seconds']:.1f} s" if record else "",
-                f"{found['mean']:.2%}" if "mean" in found else "",
+                f"{100 * found['mean']:.2f} %" if "mean" in found else "",
                 f"`{found['command']}`" if "command" in found else "",
             ))  # fmt: skip
-    return _rows(("read", "on", "after", "a first run, of 4,000 images", "mean of five seeds", "the same as"), rows)
+    return table(("read", "on", "after", "a first run, of 4,000 images", "mean of five seeds", "the same as"), rows)
 
 
 def search(file: str) -> str:
@@ -73,7 +70,7 @@ def search(file: str) -> str:
     for (name, level), effect in found.items():
         mine = f"{name.replace('_', ' ')} {level:g}" if level is not True else name.replace("_", " ")
         rows.append((mine, f"{LEVELS[name][0]:g}", _points(effect["error"], 3), _points(effect["loss"], 4)))
-    return _rows(("setting", "instead of", "mistakes, points", "loss"), rows)
+    return table(("setting", "instead of", "mistakes, points", "loss"), rows)
 
 
 def carry_over() -> str:
@@ -89,7 +86,7 @@ def carry_over() -> str:
     for (strength, elastic, plain), by_data in sorted(errors.items()):
         cells = (_mean_error(by_data.get(data, {}), shared[data]) for data in _DATA)
         rows.append((f"{strength:g}", f"{elastic:g}", f"{plain}" if strength else "all", *cells))
-    return _rows(
+    return table(
         ("strength", "elastic", "plain epochs", *(f"{data}, {len(shared[data])} tenths" for data in _DATA)), rows
     )
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(_ROOT))
 from bench import accuracy_tables  # noqa: E402 - after the line above
 from bench.contenders import TITLES  # noqa: E402
 from bench.limits import OPTIONAL  # noqa: E402
+from bench.markdown import table  # noqa: E402
 
 PAGES = (_ROOT / "README.md", _ROOT / "docs" / "accuracy.md", _ROOT / "docs" / "performance.md")
 RESULTS = _ROOT / "bench" / "results"
@@ -57,11 +58,6 @@ def _record(name: str) -> dict[str, Any]:
     return found
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _machine() -> str:
     record = _record("cpu_check.json")
     machine = record["machine"]
@@ -77,7 +73,7 @@ def _promises() -> str:
         (row["what"], f"{row['at_most']:g}", f"{row['measured']:.2f}", row["unit"], "yes" if row["kept"] else "**no**")
         for row in _record("cpu_check.json")["promises"]
     ]
-    return _table(("what", "at most", "measured", "", "kept"), rows)
+    return table(("what", "at most", "measured", "", "kept"), rows)
 
 
 def _pairs(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -98,7 +94,7 @@ def _short() -> str:
         )
         for mine, theirs in _pairs("epochs")
     ]
-    return _table(("an epoch of 60,000 images", TITLES["numpy"], "PyTorch 2.13", "ratio"), rows)
+    return table(("an epoch of 60,000 images", TITLES["numpy"], "PyTorch 2.13", "ratio"), rows)
 
 
 def _flat() -> str:
@@ -141,7 +137,7 @@ def _epochs() -> str:
         ))  # fmt: skip
     both = (TITLES["numpy"], TITLES["torch"])
     head = ("threads", "batch", *(f"{who}, s" for who in both), "ratio", "µs per image, both", "median of")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _seconds(row: dict[str, Any]) -> str:
@@ -181,7 +177,7 @@ def _gpu() -> str:
     return (
         f"Measured {record['began_at'][:10]} on {machine['gpu']}, CuPy {machine['cupy']}, "
         f"CUDA {runtime // 1000}.{runtime % 1000 // 10}, Python {machine['machine']['python']}, "
-        f"NumPy {machine['machine']['numpy']}.\n\n{_table(head, rows)}\n\n"
+        f"NumPy {machine['machine']['numpy']}.\n\n{table(head, rows)}\n\n"
         f"The first step of a process, which compiles the kernels, took {first[0] / 1e3:.1f} s, the second one "
         f"{first[1]:.1f} ms, the sixth {first[-1]:.2f} ms; in another run of the same process the first one took "
         f"{again[0]:.1f} ms. Epochs of {stages['training']['data']} by the training command, at batch 64: "

@@ -182,46 +182,26 @@ def varied_network(dtype: str) -> Sequential:
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_dropped_is_another_in_each_replay(gpu: Lib, log: pytest.LogCaptureFixture, dtype: str) -> None:
-    """The step is counted on the device: as without a graph, and as on the host, whose numbers are the same."""
-    history, arrays, replays = run(gpu, False, build=varied_network, dtype=dtype)
-    assert replays == 0
-    again, others, replays = run(gpu, True, build=varied_network, dtype=dtype)
-    assert replays == 17 + 2
-    assert again == history
-    assert_same(others, arrays)
-    on_host, _, _ = run(Lib("numpy", np), False, build=varied_network, dtype=dtype)
-    np.testing.assert_allclose([e[2] for e in on_host], [e[2] for e in history], rtol=1e-4)
-    assert not log.records
+DISTORTED = Augmentation(rotation=20, shift=1, scale=0.1, shear=10, elastic=0.5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_images_are_distorted_in_another_way_in_each_replay(
-    gpu: Lib, log: pytest.LogCaptureFixture, dtype: str
+@pytest.mark.parametrize(
+    "options", [{"build": varied_network}, {"augmentation": DISTORTED}], ids=["dropped", "distorted"]
+)
+def test_what_is_drawn_is_another_in_each_replay(
+    gpu: Lib, log: pytest.LogCaptureFixture, options: dict[str, Any], dtype: str
 ) -> None:
     """The step is counted on the device: as without a graph, and as on the host, whose numbers are the same."""
-    augmentation = Augmentation(rotation=20, shift=1, scale=0.1, shear=10, elastic=0.5)
-    history, arrays, replays = run(gpu, False, augmentation=augmentation, dtype=dtype)
+    history, arrays, replays = run(gpu, False, dtype=dtype, **options)
     assert replays == 0
-    again, others, replays = run(gpu, True, augmentation=augmentation, dtype=dtype)
+    again, others, replays = run(gpu, True, dtype=dtype, **options)
     assert replays == 17 + 2
     assert again == history
     assert_same(others, arrays)
-    on_host, _, _ = run(Lib("numpy", np), False, augmentation=augmentation, dtype=dtype)
+    on_host, _, _ = run(Lib("numpy", np), False, dtype=dtype, **options)
     np.testing.assert_allclose([e[2] for e in on_host], [e[2] for e in history], rtol=1e-4)
     assert not log.records
-
-
-@pytest.mark.parametrize("plain", [1, 2])
-def test_a_recording_of_distorted_images_ends_with_their_epochs(gpu: Lib, plain: int) -> None:
-    """The epochs behind it have one of their own, in which nothing is distorted."""
-    augmentation = Augmentation(rotation=20, shift=1, plain_epochs=plain)
-    history, arrays, _ = run(gpu, False, augmentation=augmentation)
-    again, others, replays = run(gpu, True, augmentation=augmentation)
-    assert replays == 17 + 2 - 2, "the first step of each size in the first plain epoch is done as usual, too"
-    assert again == history
-    assert_same(others, arrays)
 
 
 def test_a_replay_moves_the_step_of_each_dropout(gpu: Lib) -> None:

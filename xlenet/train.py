@@ -247,23 +247,25 @@ def _snapshot(options: argparse.Namespace, config: dict[str, Any], images: int) 
     else:
         snapshot = load_snapshot(options.resume)
     if snapshot is not None:
-        here, there = (_UNKNOWN_BEFORE | written for written in (json.loads(json.dumps(config)), snapshot.config))
-        names = (here.keys() | there.keys()) - _MAY_DIFFER
-        digest = here.get("data_digest")
-        same_data = digest is not None and digest == there.get("data_digest")  # whatever it is called now
-        for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
-            mine, theirs = here.get(name), there.get(name)
-            if mine != theirs and not (name == "data" and same_data):
-                recipe = there.get("recipe", "default")
-                other = isinstance(recipe, str) and recipe in RECIPES and recipe != here.get("recipe", "default")
-                began = "the options it began with" + (f", --recipe {recipe}" if other else "")
-                raise UsageError(
-                    f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give "
-                    f"it {began}"
-                )
+        _check_same_run(json.loads(json.dumps(config)), _UNKNOWN_BEFORE | snapshot.config)
         steps = -(-images // options.batch_size)
         check_place(snapshot.position, snapshot.steps, options.epochs, steps)
     return snapshot
+
+
+def _check_same_run(here: dict[str, Any], there: dict[str, Any]) -> None:
+    """Check that all that decides a run is in a snapshot's configuration as it is here."""
+    names = (here.keys() | there.keys()) - _MAY_DIFFER
+    if here.get("data_digest") == there.get("data_digest"):
+        names.discard("data")  # the same images, whatever they are called now
+    for name in sorted(names, key=lambda name: (name in _FOLLOW, name)):
+        mine, theirs = here.get(name), there.get(name)
+        if mine != theirs:
+            other = [recipe for recipe in RECIPES if recipe == there.get("recipe") != here["recipe"]]
+            raise UsageError(
+                f"--resume: got {name} {mine!r}, and the snapshot has {shown(theirs)}; expected the same run; give it "
+                "the options it began with" + "".join(f", --recipe {recipe}" for recipe in other)
+            )
 
 
 def _run_folder(options: argparse.Namespace, config: dict[str, Any], snapshot: Snapshot | None) -> RunFolder:

@@ -17,8 +17,8 @@ from xlenet.runs import RunFolder
 CONFIG = {
     "batch_size": 10, "clip": None, "epochs": 3, "lr": 0.05, "optimizer": "sgd", "quiet": False, "train_size": 100,
     "model": {"architecture": "LeNet5", "classes": 10}, "backend": "numpy 2.4.6", "threads": 1,
-    "versions": {"numpy": "2.4.6", "python": "3.11.7", "xlenet": "0.1.0"},
-}  # fmt: skip
+    "versions": {"numpy": "2.4.6", "python": "3.11.7", "xlenet": "0.1.0"}, "recipe": "default",
+} | train._UNKNOWN_BEFORE  # fmt: skip
 
 
 def make(rng: Random) -> tuple[bytes, bool]:
@@ -69,7 +69,7 @@ def in_a_snapshot(path: Path, data: bytes, sound: bool) -> str:
         return f"--resume: {refused(error, sound, path)}"
     if snapshot is None or snapshot.steps != 7:
         raise Broken(f"{snapshot}")
-    shared = CONFIG.keys() - train._MAY_DIFFER
-    if differing := [name for name in shared if CONFIG[name] != snapshot.config.get(name)]:
+    shared, there = CONFIG.keys() - train._MAY_DIFFER, train._UNKNOWN_BEFORE | snapshot.config
+    if differing := [name for name in shared if CONFIG[name] != there.get(name)]:
         raise Broken(f"goes on with another {differing}")
     return "--resume: goes on"
