@@ -105,6 +105,7 @@ def _points(effect: Effect, digits: int) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": lambda: accuracy("mnist"),
     "accuracy_fashion": lambda: accuracy("fashion-mnist"),
+    "accuracy_optdigits": lambda: accuracy("optdigits"),
     "times_to_accuracy": times,
     "carry_over": carry_over,
     "search_wide": lambda: search("recipe_search_wide.jsonl"),
