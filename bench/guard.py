@@ -4,7 +4,7 @@
 
 In one process and in seconds, so that every commit can be asked. It prints ratios and knows nothing of the machine:
 a step of xlenet must take at most a quarter of the textbook's time (an eighth is usual), and distorting its images as
-``--recipe best`` does may add a third to it at most (a sixth to a fifth is usual), whatever the machine.
+``--recipe best`` does may add a third to it at most (a fifth is usual), whatever the machine.
 
 Exit codes: 0 quick enough, 1 too slow, 2 usage.
 """
